@@ -1,0 +1,1 @@
+"""The commands, one module each; `proxy.__main__` lists them."""

@@ -1,0 +1,1 @@
+"""What providers and SDKs speak: SSE, request and answer shapes, usage, errors. Pure."""

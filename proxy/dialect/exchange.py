@@ -1,0 +1,69 @@
+"""One attempt, seen by its dialects: what goes up, what comes down, what it used.
+
+The gateway drives an exchange and decides; an exchange only reads and edits bytes. Where client
+and upstream speak the same dialect, bytes pass as they came but for events that carry usage.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.domain.usage import Usage
+from routing.money import Nanos
+
+PriceOf = Callable[[Usage], Nanos]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The request as the upstream gets it. `dropped` names the hints that it cannot carry."""
+
+    body: bytes
+    headers: dict[str, str]
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that does not stream, ready for the client."""
+
+    body: bytes
+    usage: Usage | None  # None: the upstream stated none
+    is_error: bool  # an error inside a 200
+    text_bytes: int  # of generated text, for an estimate
+
+
+class StreamExchange(Protocol):
+    """A streamed answer, fed as it comes. At most one incomplete event is held back."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets of it now. The terminal event stays behind for `closing`.
+
+        Raises UpstreamCutError where an event exceeds its bound.
+        """
+
+    def end(self) -> bytes:
+        """The upstream's body ended properly: what was held back without a final blank line."""
+
+    def closing(self) -> bytes:
+        """The terminal event: as it came, or made where the upstream sends none."""
+
+    @property
+    def is_done(self) -> bool:
+        """The terminal event was seen: nothing that follows reaches the client."""
+
+    @property
+    def is_complete(self) -> bool:
+        """The upstream finished its answer: its terminal event, or a finish reason, was seen."""
+
+    @property
+    def has_error(self) -> bool:
+        """An error event came inside the stream."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """The upstream's statement so far, merged by its dialect's rules. None: none yet."""
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of generated text so far, reasoning and tool arguments included."""

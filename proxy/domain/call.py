@@ -1,0 +1,41 @@
+"""A client's request, parsed once at the edge."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from routing.policy import Preferences
+from routing.table import Carries, Dialect, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was asked. `body` is the decoded JSON without our extensions, never changed in place.
+
+    `prompt_tokens_bound` is an upper bound on the input: one token per byte of text, and a fixed
+    bound per image; the model's context caps it. `output_tokens_max` is what the client stated.
+    """
+
+    endpoint: Endpoint
+    dialect: Dialect
+    model: str
+    body: dict[str, Any]
+    prompt_tokens_bound: int
+    stream: bool = False
+    wants_usage: bool = False  # in a stream; answers that do not stream always carry it
+    output_tokens_max: int | None = None
+    choices: int = 1
+    needs: frozenset[Carries] = frozenset()
+    hints: frozenset[str] = frozenset()  # parameters that a route may drop, by name
+    fallback_models: tuple[str, ...] = ()
+    preferences: Preferences = Preferences()
+    jurisdictions_allow: tuple[str, ...] | None = None
+    jurisdictions_deny: tuple[str, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)  # those an upstream may see
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a request came from, for its row and its log line."""
+
+    address: str | None = None
+    client_request_id: str | None = None

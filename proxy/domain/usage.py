@@ -1,0 +1,28 @@
+"""What a request used, by the upstream's word or by ours."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from routing.money import Nanos
+from routing.price import Quantities
+
+
+class UsageSource(StrEnum):
+    REPORTED = "reported"  # the upstream's own statement
+    ESTIMATED = "estimated"  # counted here from what was sent and delivered
+    NONE = "none"  # no upstream accepted the request
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """`upstream_cost_nanos` is the price an aggregator says it took, where it says so."""
+
+    quantities: Quantities
+    source: UsageSource
+    service_tier: str | None = None
+    served_model: str | None = None
+    upstream_cost_nanos: Nanos | None = None
+    clamped: bool = False  # a sub-count was impossible and was cut to its whole
+
+
+NO_USAGE = Usage(Quantities(), UsageSource.NONE)

@@ -1,0 +1,1 @@
+"""Secrets: derive, hash, seal. The only importer of cryptography."""
