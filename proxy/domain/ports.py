@@ -153,3 +153,34 @@ class Client(Protocol):
 
     @property
     def has_started(self) -> bool: ...
+
+
+class Shards(Protocol):
+    """The generation of every shard, in Postgres: what fences a store that lost its memory."""
+
+    async def generations(self) -> Mapping[int, int]: ...
+
+    async def bump(self, shard: int) -> int:
+        """Raises the generation, `FOR UPDATE`, and returns it: whoever held the old one is out."""
+
+
+class Wallets(Protocol):
+    """What reaches the ledger from Postgres, and what verification reads of it."""
+
+    async def apply(
+        self, account_id: UUID, shard: int, sequence: int, amount_nanos: Nanos
+    ) -> Outcome:
+        """One sequenced movement (negative debits): `ok`, `exists` where it was applied before,
+        `not_found` where an earlier one is missing, `unknown_wallet` where nothing is loaded (a
+        later load brings it)."""
+
+    async def publish_key(self, key: ApiKey) -> None:
+        """The key's epoch and limits; an older epoch than the ledger's changes nothing."""
+
+    async def snapshot(self, account_id: UUID, shard: int) -> WalletState | None:
+        """Balance, holds, sequence and the shard's last stream id, seen at one moment."""
+
+    async def charged_between(
+        self, account_id: UUID, shard: int, after_id: str, until_id: str
+    ) -> Nanos:
+        """The sum of an account's stream entries in (after_id, until_id]."""
