@@ -21,6 +21,7 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.retry_after_seconds = retry_after_seconds
+        self.headers: dict[str, str] = {}  # what was already known of the request when it failed
 
 
 class InvalidRequestError(ApiError):

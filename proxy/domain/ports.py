@@ -1,7 +1,7 @@
 """What a gateway needs of the world. The composition root gives it the real things."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -95,6 +95,7 @@ class UpstreamRequest:
     body: bytes
     headers: Mapping[str, str]
     stream: bool
+    on_written: Callable[[], None] = lambda: None  # called as the first byte is handed over
 
 
 class Reply(Protocol):
