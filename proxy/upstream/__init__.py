@@ -1,0 +1,1 @@
+"""Connections to providers: pool, timeouts by phase, credentials, health."""
