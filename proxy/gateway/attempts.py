@@ -1,0 +1,166 @@
+"""Which route comes next, by phase: never one more where the customer would pay twice.
+
+Not connected, or refused by a complete error response that is not about the content: the next.
+An upstream's answer to the content, silence after the request was written, anything after a 2xx:
+never (silence only where the route says so).
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.dialect.errors import Refusal, scrub, upstream_refusal
+from proxy.dialect.outgoing import make_outgoing
+from proxy.domain.clock import Clock
+from proxy.domain.errors import (
+    ApiError,
+    BadUpstreamError,
+    ClientGoneError,
+    FirstByteTimeoutError,
+    NoAnswerError,
+    NoRouteAvailableError,
+    NotConnectedError,
+    UpstreamError,
+    UpstreamTimedOutError,
+)
+from proxy.domain.ports import Reply, UpstreamRequest, Upstreams
+from proxy.gateway.journey import Journey, Phase
+from proxy.gateway.plan import Candidate
+from routing.table import Dialect
+
+_ERROR_BYTES_MAX: Final = 256 * 2**10
+_RETRY_AFTER_SECONDS_MAX: Final = 60
+_STATUS_OK: Final = range(200, 300)
+_OUR_FAULT: Final = (401, 402, 403)  # about our account with the upstream, not the customer's
+_BUSY: Final = (429, 503, 529)
+
+
+@dataclass(frozen=True, slots=True)
+class PassedRefusal:
+    """An upstream's own answer to the content of the request: the client gets it as it is."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Attempts:
+    """Opens the first candidate that accepts the request."""
+
+    def __init__(self, *, upstreams: Upstreams, clock: Clock) -> None:
+        self._upstreams = upstreams
+        self._clock = clock
+
+    @asynccontextmanager
+    async def open_first(self, journey: Journey) -> AsyncIterator[Reply | PassedRefusal]:
+        """Raises the ApiError that the client gets where no candidate accepted the request."""
+        failure: ApiError | None = None
+        for candidate in journey.plan.candidates:
+            if journey.client_gone:
+                raise ClientGoneError  # nobody waits for a further route's answer
+            async with AsyncExitStack() as stack:
+                found = await self._try(stack, journey, candidate)
+                if not isinstance(found, ApiError):
+                    yield found
+                    return
+                journey.phase = Phase.TRYING
+                failure = found
+        assert failure is not None, "a plan has candidates"
+        raise failure
+
+    async def _try(
+        self, stack: AsyncExitStack, journey: Journey, candidate: Candidate
+    ) -> Reply | PassedRefusal | ApiError:
+        """An answer; or, returned, the error that stands if no later candidate does better."""
+        route = candidate.route
+        request = self._request(journey, candidate)
+        journey.phase = Phase.TRYING
+        journey.attempts += 1
+        journey.candidate = candidate
+        try:
+            reply = await stack.enter_async_context(self._upstreams.open(route, request))
+        except UpstreamError as error:
+            self._upstreams.report(route, healthy=False)
+            journey.phase = Phase.TRYING
+            return _unless_final(error, retry_after_timeout=route.retry_after_timeout)
+        journey.first_byte_ms = self._clock.monotonic_ms() - journey.started_ms
+        journey.http_status = reply.status
+        if reply.status in _STATUS_OK:
+            journey.phase = Phase.ANSWERED
+            self._upstreams.report(route, healthy=True)
+            return reply
+        body = await _read_error(reply)
+        if upstream_refusal(reply.status, body, route.upstream.quirks) is Refusal.PASS_TO_CLIENT:
+            self._upstreams.report(route, healthy=True)
+            journey.phase = Phase.TRYING
+            kind = reply.headers.get("content-type", "application/json")
+            return PassedRefusal(reply.status, kind, scrub(body))
+        self._upstreams.report(route, healthy=reply.status in _OUR_FAULT)
+        return _refused(reply)
+
+    def _request(self, journey: Journey, candidate: Candidate) -> UpstreamRequest:
+        outgoing = make_outgoing(journey.call, candidate.route)
+        journey.dropped = outgoing.dropped
+        return UpstreamRequest(
+            endpoint=journey.call.endpoint,
+            dialect=Dialect.OPENAI,
+            body=outgoing.body,
+            headers=outgoing.headers,
+            stream=journey.call.stream,
+            on_written=_note_written(journey),
+        )
+
+
+def _note_written(journey: Journey) -> Callable[[], None]:
+    def note() -> None:
+        journey.phase = Phase.WRITTEN
+
+    return note
+
+
+def _unless_final(error: UpstreamError, *, retry_after_timeout: bool) -> ApiError:
+    """What the client would be told; raised at once where no other route may be tried."""
+    match error:
+        case NotConnectedError():
+            return BadUpstreamError("The provider could not be reached.")
+        case FirstByteTimeoutError():
+            told = UpstreamTimedOutError("The provider did not begin to answer in time.")
+            if retry_after_timeout:
+                return told
+            raise told from error
+        case NoAnswerError():
+            raise BadUpstreamError("The provider closed the connection unanswered.") from error
+        case _:
+            raise BadUpstreamError("The provider's answer could not be read.") from error
+
+
+def _refused(reply: Reply) -> ApiError:
+    if reply.status in _OUR_FAULT:
+        return NoRouteAvailableError(
+            "The provider does not take requests from us now.", retry_after_seconds=30
+        )
+    if reply.status in _BUSY:
+        return NoRouteAvailableError(
+            "The provider is busy.", retry_after_seconds=_retry_after(reply)
+        )
+    return BadUpstreamError(f"The provider answered with status {reply.status}.")
+
+
+def _retry_after(reply: Reply) -> int:
+    text = reply.headers.get("retry-after", "")
+    seconds = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 1  # noqa: PLR2004 - a day has five digits of seconds
+    return min(max(seconds, 1), _RETRY_AFTER_SECONDS_MAX)
+
+
+async def _read_error(reply: Reply) -> bytes:
+    """As much of an error's body as is worth reading; a broken one is as good as an empty one."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while size < _ERROR_BYTES_MAX and (data := await reply.read()):
+            parts.append(data)
+            size += len(data)
+    except UpstreamError:
+        return b""
+    return b"".join(parts)

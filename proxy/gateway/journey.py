@@ -1,0 +1,148 @@
+"""What has happened to one request so far: the facts its usage row is made of."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from uuid import UUID
+
+from proxy.dialect.estimate import Estimator
+from proxy.dialect.exchange import StreamExchange
+from proxy.domain.account import ApiKey
+from proxy.domain.call import Call, Caller
+from proxy.domain.charge import Charge, Status
+from proxy.domain.outcome import Hold
+from proxy.domain.usage import NO_USAGE, Usage, UsageSource
+from proxy.gateway.plan import Candidate, Plan
+from proxy.gateway.pricing import cost_of, price_of
+from routing.money import Nanos
+from routing.table import OnCancel
+
+
+class Phase(Enum):
+    """How far the request got. What a departed client costs depends on it."""
+
+    PLANNED = 0
+    TRYING = 1  # an attempt runs, but none of its bytes were written
+    WRITTEN = 2  # an upstream may be working for us
+    ANSWERED = 3  # an upstream accepted it
+
+
+@dataclass(slots=True)
+class Journey:
+    """Mutable on purpose: every part of the gateway notes here what it did."""
+
+    request_id: UUID
+    key: ApiKey
+    call: Call
+    caller: Caller
+    plan: Plan
+    routing_revision: str
+    started_ms: int  # monotonic
+    phase: Phase = Phase.PLANNED
+    candidate: Candidate | None = None
+    attempts: int = 0
+    http_status: int = 0
+    first_byte_ms: int | None = None
+    dropped: tuple[str, ...] = ()
+    exchange: StreamExchange | None = None
+    answer_text_bytes: int = 0
+    answer_usage: Usage | None = None
+    client_gone: bool = False
+    cut: Status | None = None  # why the gateway itself ends it
+    sending: bool = False  # a write to the client is under way
+    sent_ms: int = 0  # monotonic, of the last write to the client
+    covered_tokens: int = 0  # of output, by the hold
+    extend_at_bytes: int = 0  # of text: when to look at the hold again
+    extra_headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def drains_for_a_gone_client(self) -> bool:
+        """An upstream that goes on generating is read to its end, or its usage is lost."""
+        return (
+            self.phase in (Phase.WRITTEN, Phase.ANSWERED)
+            and self.candidate is not None
+            and self.candidate.route.upstream.on_cancel is OnCancel.CONTINUES
+        )
+
+    def headers(self) -> dict[str, str]:
+        """What every response says of the request's way; the route's part once one was tried."""
+        found = {
+            "x-apilink-model": self.plan.model.id,
+            "x-apilink-routing-revision": self.routing_revision,
+            "x-apilink-attempts": str(self.attempts),
+            **self.extra_headers,
+        }
+        if self.candidate is not None:
+            model, route = self.candidate.model, self.candidate.route
+            found["x-apilink-model"] = model.id
+            found["x-apilink-provider"] = route.provider.id
+            if route.aggregator is not None:
+                found["x-apilink-aggregator"] = route.aggregator.id
+            found["x-apilink-jurisdictions"] = ",".join(route.jurisdictions)
+        if self.dropped:
+            found["x-apilink-dropped"] = ",".join(self.dropped)
+        return found
+
+    def usage(self, status: str, estimator: Estimator) -> Usage:
+        """Reported, else estimated; nothing where no upstream accepted the request, or where an
+        upstream's own error came before any output."""
+        reported = self.exchange.usage if self.exchange is not None else self.answer_usage
+        if reported is not None:
+            return reported
+        if self.phase not in (Phase.WRITTEN, Phase.ANSWERED) or self.candidate is None:
+            return NO_USAGE
+        text_bytes = self.text_bytes
+        if status == Status.UPSTREAM_ERROR and not text_bytes:
+            return NO_USAGE
+        quantities = estimator.estimate(
+            self.candidate.model.id,
+            prompt_bytes=self.call.prompt_tokens_bound,
+            text_bytes=text_bytes,
+        )
+        return Usage(quantities, UsageSource.ESTIMATED)
+
+    @property
+    def text_bytes(self) -> int:
+        return self.exchange.text_bytes if self.exchange is not None else self.answer_text_bytes
+
+    def charge(self, hold: Hold, status: str, usage: Usage, monotonic_ms: int) -> Charge:
+        """The usage row. A request that no upstream accepted costs nothing and says who refused."""
+        candidate = self.candidate
+        route = candidate.route if candidate is not None else None
+        charged = upstream = Nanos(0)
+        if candidate is not None and usage.source is not UsageSource.NONE:
+            charged = price_of(candidate.model, self.plan.at)(usage)
+            upstream = cost_of(candidate.route, self.plan.at)(usage)
+        return Charge(
+            request_id=self.request_id,
+            account_id=hold.account_id,
+            key_id=hold.key_id,
+            shard=hold.shard,
+            charged_nanos=charged,
+            hold_nanos=hold.amount_nanos,
+            window_ms=hold.window_ms,
+            status=status,
+            usage_source=usage.source,
+            model=candidate.model.id if candidate is not None else self.plan.model.id,
+            endpoint=self.call.endpoint.value,
+            stream=self.call.stream,
+            quantities=usage.quantities,
+            upstream=route.upstream.id if route else None,
+            upstream_model=route.model if route else None,
+            served_model=usage.served_model,
+            provider=route.provider.id if route else None,
+            aggregator=route.aggregator.id if route and route.aggregator else None,
+            host=route.host.id if route and route.host else None,
+            jurisdictions=route.jurisdictions if route else (),
+            upstream_nanos=upstream,
+            upstream_stated_nanos=usage.upstream_cost_nanos,
+            price_revision=candidate.model.price.revision if candidate else None,
+            cost_revision=route.cost.revision if route else None,
+            routing_revision=self.routing_revision,
+            service_tier=usage.service_tier,
+            attempts=self.attempts,
+            http_status=self.http_status,
+            first_byte_ms=self.first_byte_ms,
+            duration_ms=monotonic_ms - self.started_ms,
+            client_address=self.caller.address,
+            client_request_id=self.caller.client_request_id,
+        )

@@ -1,0 +1,151 @@
+"""Where a request may go and what it may cost at most: pure, made before anything is taken."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from proxy.dialect.select import CALLABLE_DIALECTS
+from proxy.domain.account import ApiKey
+from proxy.domain.call import Call
+from proxy.domain.errors import ModelNotAllowedError
+from proxy.gateway.refusals import routing_refusal
+from routing.errors import NoRouteError, RoutingError
+from routing.money import Nanos
+from routing.policy import Jurisdictions, Policy
+from routing.price import worst_case_nanos
+from routing.select import resolve_jurisdictions, select_routes
+from routing.table import Model, Route, RoutingTable
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model by one route; fallback models bring candidates of their own."""
+
+    model: Model
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be tried, in order, and what is reserved for it.
+
+    `output_tokens` are covered by the hold, over all choices; where the client stated no limit,
+    a stream may outgrow them up to `output_tokens_max`, and the hold is extended first.
+    """
+
+    model: Model
+    candidates: tuple[Candidate, ...]
+    input_tokens: int
+    output_tokens: int
+    output_tokens_max: int
+    at: datetime
+
+    def hold_nanos(self, output_tokens: int) -> Nanos:
+        """The worst case over the candidates for that much output."""
+        return max(self._worst_cases(output_tokens))
+
+    def _worst_cases(self, output_tokens: int) -> Iterator[Nanos]:
+        for candidate in self.candidates:
+            yield worst_case_nanos(
+                candidate.model.price,
+                input_tokens=min(self.input_tokens, candidate.model.context_tokens),
+                output_tokens=output_tokens,
+                at=self.at,
+            )
+
+    def affordable_output_tokens(self, available_nanos: int) -> int | None:
+        """The largest output whose worst case the sum covers; None where the input alone is more."""
+        if self.hold_nanos(0) > available_nanos:
+            return None
+        low, high = 0, self.output_tokens_max
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.hold_nanos(middle) <= available_nanos:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """The parts of a plan that do not change from request to request."""
+
+    is_available: Callable[[Route], bool]
+    draw: Callable[[], int]
+    default_output_tokens: int
+
+    def plan(self, table: RoutingTable, key: ApiKey, call: Call, at: datetime) -> Plan:
+        """Raises the ApiError that says why no route may serve this call."""
+        asked: Model | None = None
+        candidates: list[Candidate] = []
+        unserved: NoRouteError | None = None
+        for name in (call.model, *call.fallback_models):
+            try:
+                model, routes = self._routes(table, key, call, name, at)
+            except NoRouteError as error:
+                unserved = unserved or error
+                continue
+            except RoutingError as error:
+                raise routing_refusal(error) from error
+            asked = asked or model
+            candidates.extend(Candidate(model, route) for route in routes)
+        if asked is None:
+            assert unserved is not None
+            raise routing_refusal(unserved) from unserved
+        return self._bounded(call, asked, candidates, at)
+
+    def _routes(
+        self, table: RoutingTable, key: ApiKey, call: Call, name: str, at: datetime
+    ) -> tuple[Model, tuple[Route, ...]]:
+        selection = select_routes(
+            table,
+            name,
+            endpoint=call.endpoint,
+            dialect=call.dialect,
+            needs=call.needs,
+            policy=policy_of(table, key, call),
+            today=at.date(),
+            is_available=self.is_available,
+            callable_dialects=CALLABLE_DIALECTS,
+            draw=self.draw(),
+        )
+        if key.models_allow is not None and selection.model.id not in key.models_allow:
+            raise ModelNotAllowedError(f"This key may not use {selection.model.id}.", param="model")
+        return selection.model, selection.routes
+
+    def _bounded(
+        self, call: Call, asked: Model, candidates: Sequence[Candidate], at: datetime
+    ) -> Plan:
+        limit = max(
+            min(candidate.route.output_tokens_max, candidate.model.output_tokens_max)
+            for candidate in candidates
+        )
+        stated = call.output_tokens_max
+        most = limit if stated is None else min(stated, limit)
+        first = most if stated is not None or not call.stream else self.default_output_tokens
+        return Plan(
+            model=asked,
+            candidates=tuple(candidates),
+            input_tokens=call.prompt_tokens_bound,
+            output_tokens=min(first, most) * call.choices,
+            output_tokens_max=most * call.choices,
+            at=at,
+        )
+
+
+def policy_of(table: RoutingTable, key: ApiKey, call: Call) -> Policy:
+    """Account, key and request, each only tightening the others."""
+    bounds = (
+        (key.account_jurisdictions_allow, key.account_jurisdictions_deny),
+        (key.jurisdictions_allow, key.jurisdictions_deny),
+        (call.jurisdictions_allow, call.jurisdictions_deny),
+    )
+    jurisdictions: tuple[Jurisdictions, ...] = tuple(
+        resolve_jurisdictions(table, allow, deny)
+        for allow, deny in bounds
+        if allow is not None or deny
+    )
+    return Policy(
+        jurisdictions=jurisdictions, models_allow=key.models_allow, preferences=call.preferences
+    )

@@ -1,0 +1,175 @@
+"""An upstream's answer on its way to the client: metered first, then sent.
+
+Backpressure is the await of `client.send`; there is no queue. The charge is in the journal before
+the last byte leaves. A client that has left is no reason to stop reading an upstream that goes on
+generating: its usage statement is still to come.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final
+
+from proxy.dialect.errors import render_stream_error
+from proxy.dialect.exchange import StreamExchange
+from proxy.dialect.openai_answer import read_answer
+from proxy.dialect.select import open_exchange
+from proxy.domain.charge import Status
+from proxy.domain.clock import Clock
+from proxy.domain.errors import (
+    BadUpstreamError,
+    ClientGoneError,
+    UpstreamCutError,
+    UpstreamError,
+)
+from proxy.domain.ports import Client, Reply
+from proxy.gateway.cover import Cover
+from proxy.gateway.journey import Journey
+from proxy.gateway.pricing import price_of
+from proxy.gateway.settlement import Settlement
+
+STREAM_HEADERS: Final = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+_ANSWER_BYTES_MAX: Final = 64 * 2**20
+_WORDS: Final = {
+    Status.UPSTREAM_CUT: ("upstream_error", "The provider's answer broke off."),
+    Status.CUT_BALANCE: ("insufficient_balance", "The balance ran out while streaming."),
+    Status.CUT_LEASE: ("ledger_unavailable", "The hold on the balance could not be renewed."),
+    Status.CUT_DRAIN: ("overloaded", "The gateway is shutting down."),
+}
+
+
+class Relay:
+    """Carries one accepted answer to its end, whatever ends it."""
+
+    def __init__(self, *, cover: Cover, clock: Clock, drain_bytes_max: int) -> None:
+        self._cover = cover
+        self._clock = clock
+        self._drain_bytes_max = drain_bytes_max
+
+    async def whole(
+        self, reply: Reply, client: Client, journey: Journey, settlement: Settlement
+    ) -> None:
+        """An answer that does not stream. Raises BadUpstreamError where it broke off."""
+        candidate = journey.candidate
+        assert candidate is not None
+        price = price_of(candidate.model, journey.plan.at)
+        try:
+            body = await _read_whole(reply)
+            answer = read_answer(journey.call, candidate.route.upstream.quirks, body, price)
+        except UpstreamError as error:
+            settlement.close(_ended(journey, Status.UPSTREAM_CUT))
+            raise BadUpstreamError("The provider's answer broke off.") from error
+        journey.answer_usage = answer.usage
+        journey.answer_text_bytes = answer.text_bytes
+        outcome = Status.UPSTREAM_ERROR if answer.is_error else Status.OK
+        await settlement.close(_ended(journey, outcome))
+        assert settlement.charge is not None
+        headers = {
+            "content-type": "application/json",
+            "x-apilink-cost-nanos": str(settlement.charge.charged_nanos),
+            **journey.headers(),
+        }
+        await client.respond(reply.status, headers, answer.body)
+
+    async def stream(
+        self, reply: Reply, client: Client, journey: Journey, settlement: Settlement
+    ) -> None:
+        """A streamed answer: to its proper end, or to an error event that says why it ended."""
+        candidate = journey.candidate
+        assert candidate is not None
+        price = price_of(candidate.model, journey.plan.at)
+        exchange = journey.exchange = open_exchange(journey.call, candidate.route, price)
+        try:
+            await self._to_client(
+                journey, client.start(reply.status, STREAM_HEADERS | journey.headers())
+            )
+            status = await self._carry(reply, client, journey, settlement, exchange)
+        except asyncio.CancelledError:
+            if journey.cut is None:
+                raise
+            _uncancel()
+            status = journey.cut
+        await settlement.close(_ended(journey, status))
+        if not journey.client_gone:
+            await client.send(_last_bytes(status, exchange, journey))
+            await client.finish()
+
+    async def _carry(
+        self,
+        reply: Reply,
+        client: Client,
+        journey: Journey,
+        settlement: Settlement,
+        exchange: StreamExchange,
+    ) -> Status:
+        drained_bytes = 0
+        while not exchange.is_done:
+            try:
+                data = await reply.read()
+                out = exchange.feed(data) if data else exchange.end()
+            except UpstreamError:
+                return Status.UPSTREAM_CUT
+            if journey.client_gone:
+                drained_bytes += len(data)
+                if drained_bytes > self._drain_bytes_max:
+                    return Status.CLIENT_CLOSED
+            elif out:
+                # A write past the lease could be one that nobody pays for.
+                if not settlement.hold.is_live(self._clock.monotonic_ms()):
+                    return Status.CUT_LEASE
+                await self._to_client(journey, client.send(out))
+            if not data:
+                break
+            if not await self._cover.grow(journey, settlement.hold, exchange.text_bytes):
+                return Status.CUT_BALANCE
+        if exchange.has_error:
+            return Status.UPSTREAM_ERROR
+        return Status.OK if exchange.is_complete else Status.UPSTREAM_CUT
+
+    async def _to_client(self, journey: Journey, write: Awaitable[None]) -> None:
+        """Raises ClientGoneError only where nothing is left to do for a client that has gone."""
+        journey.sending = True
+        try:
+            await write
+        except ClientGoneError:
+            journey.client_gone = True
+            if not journey.drains_for_a_gone_client:
+                raise
+        finally:
+            journey.sending = False
+            journey.sent_ms = self._clock.monotonic_ms()
+
+
+def _ended(journey: Journey, status: Status) -> Status:
+    return Status.CLIENT_CLOSED if journey.client_gone else status
+
+
+def _last_bytes(status: Status, exchange: StreamExchange, journey: Journey) -> bytes:
+    if status in _WORDS:
+        code, message = _WORDS[status]
+        return render_stream_error(code, message, journey.call.dialect)
+    if status is Status.UPSTREAM_ERROR and not exchange.is_done:
+        return b""  # the upstream's error event was the last word
+    return exchange.closing()
+
+
+def _uncancel() -> None:
+    """The cancellation was ours, and has been acted on: later awaits are not its targets."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+
+
+async def _read_whole(reply: Reply) -> bytes:
+    """Raises UpstreamCutError past the bound on an answer that must be held in memory."""
+    parts: list[bytes] = []
+    size = 0
+    while data := await reply.read():
+        size += len(data)
+        if size > _ANSWER_BYTES_MAX:
+            raise UpstreamCutError(f"an answer of more than {_ANSWER_BYTES_MAX} bytes")
+        parts.append(data)
+    return b"".join(parts)

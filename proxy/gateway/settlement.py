@@ -1,0 +1,62 @@
+"""The end of a hold. It happens once, in one synchronous call, so no cancellation can lose it."""
+
+import asyncio
+from collections.abc import Callable
+
+from proxy.dialect.estimate import Estimator
+from proxy.domain.charge import Charge
+from proxy.domain.clock import Clock
+from proxy.domain.outcome import Hold
+from proxy.domain.ports import Ledger
+from proxy.domain.usage import Usage, UsageSource
+from proxy.gateway.journey import Journey
+
+Observe = Callable[[Charge], None]
+
+
+class Settlement:
+    """Closes one hold with one charge, whichever way the request ends."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        hold: Hold,
+        journey: Journey,
+        estimator: Estimator,
+        clock: Clock,
+        observe: Observe,
+    ) -> None:
+        self._ledger = ledger
+        self.hold = hold
+        self._journey = journey
+        self._estimator = estimator
+        self._clock = clock
+        self._observe = observe
+        self._written: asyncio.Future[None] | None = None
+        self.charge: Charge | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self._written is not None
+
+    def close(self, status: str) -> "asyncio.Future[None]":
+        """Records the charge; the future is done when it is in the journal. Later calls change
+        nothing: the first ending is the one that counts."""
+        if self._written is None:
+            usage = self._journey.usage(status, self._estimator)
+            now_ms = self._clock.monotonic_ms()
+            self.charge = self._journey.charge(self.hold, status, usage, now_ms)
+            self._written = self._ledger.record(self.hold, self.charge)
+            self._learn(usage)
+            self._observe(self.charge)
+        return self._written
+
+    def _learn(self, usage: Usage) -> None:
+        if usage.source is UsageSource.REPORTED and self._journey.candidate is not None:
+            self._estimator.learn(
+                self._journey.candidate.model.id,
+                quantities=usage.quantities,
+                prompt_bytes=self._journey.call.prompt_tokens_bound,
+                text_bytes=self._journey.text_bytes,
+            )

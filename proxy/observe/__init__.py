@@ -1,0 +1,1 @@
+"""What leaves the house about itself: the log, by an allowlist of fields."""

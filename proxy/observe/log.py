@@ -1,0 +1,81 @@
+"""The log: one JSON line per event, and only fields that are on this list.
+
+The list is what keeps prompts, answers and credentials out of it: a field that is not here is
+dropped and counted, whoever logs it. Values are numbers, names of ours, ids, and class names.
+"""
+
+import logging
+import sys
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from proxy.domain.charge import Charge
+
+FIELDS: Final = frozenset(
+    """
+    event level timestamp dropped_fields logger
+    request_id client_request_id account_id key_id model upstream provider aggregator endpoint
+    status http_status usage_source stream attempts charged_nanos upstream_nanos hold_nanos
+    input_tokens output_tokens first_byte_ms duration_ms price_revision routing_revision
+    client_address
+    error_class where code shard generation incarnation entries outcome difference_nanos
+    revision reason_code host port pid worker seconds count path method job
+    """.split()
+)
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def only_listed(_: Any, __: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """A structlog processor: what is not on the list does not leave."""
+    kept = {name: value for name, value in fields.items() if name in FIELDS}
+    dropped = len(fields) - len(kept)
+    if dropped:
+        kept["dropped_fields"] = dropped
+    return kept
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on stderr. The libraries' own loggers are silent: they may quote what they read."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            only_listed,
+            structlog.processors.JSONRenderer(serializer=_dumps),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.CRITICAL + 1, handlers=[logging.NullHandler()], force=True)
+
+
+def log_charge(charge: Charge) -> None:
+    """The one line a request leaves."""
+    structlog.get_logger().info(
+        "request",
+        request_id=str(charge.request_id),
+        client_request_id=charge.client_request_id,
+        account_id=str(charge.account_id),
+        key_id=charge.key_id,
+        model=charge.model,
+        upstream=charge.upstream,
+        provider=charge.provider,
+        endpoint=charge.endpoint,
+        stream=charge.stream,
+        status=charge.status,
+        http_status=charge.http_status,
+        usage_source=charge.usage_source,
+        attempts=charge.attempts,
+        charged_nanos=charge.charged_nanos,
+        input_tokens=charge.quantities.input_tokens,
+        output_tokens=charge.quantities.output_tokens,
+        first_byte_ms=charge.first_byte_ms,
+        duration_ms=charge.duration_ms,
+    )
+
+
+def _dumps(value: Any, **_: Any) -> str:
+    return orjson.dumps(value, default=lambda other: type(other).__name__).decode()
