@@ -54,7 +54,7 @@ class Plan:
             )
 
     def affordable_output_tokens(self, available_nanos: int) -> int | None:
-        """The largest output whose worst case the sum covers; None where the input alone is more."""
+        """The largest output whose worst case the sum covers; None: not even the input."""
         if self.hold_nanos(0) > available_nanos:
             return None
         low, high = 0, self.output_tokens_max

@@ -73,6 +73,13 @@ def reservation_refusal(
             return ConcurrencyLimitedError(
                 "This key has as many requests in flight as it may have.", retry_after_seconds=1
             )
+        case other:
+            return _unserved(other)
+
+
+def _unserved(outcome: Outcome) -> ApiError:
+    """The ledger could not judge the request at all."""
+    match outcome:
         case Outcome.STALE_KEY:
             return InvalidApiKeyError("This API key is not valid.")
         case Outcome.UNKNOWN_WALLET:
@@ -80,7 +87,7 @@ def reservation_refusal(
                 "The account's balance is not loaded yet.", retry_after_seconds=1
             )
         case _:
-            return InternalError(f"The ledger answered {reserved.outcome} to a new request.")
+            return InternalError(f"The ledger answered {outcome} to a new request.")
 
 
 def _affordable(tokens: int | None) -> str:

@@ -37,7 +37,7 @@ def only_listed(_: Any, __: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def configure_logging(level: str) -> None:
-    """JSON lines on stderr. The libraries' own loggers are silent: they may quote what they read."""
+    """JSON lines on stderr. Libraries' own loggers are silent: they may quote what they read."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
