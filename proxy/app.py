@@ -1,1 +1,261 @@
-"""The composition root: the only place that builds things."""
+"""The composition root: the only place that builds things. No decisions here."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from proxy.billing.sweep import sweep_once
+from proxy.dialect.estimate import Estimator
+from proxy.dialect.select import path_of
+from proxy.domain.clock import Clock, SystemClock
+from proxy.domain.ports import Upstreams
+from proxy.domain.settings import Settings
+from proxy.edge.authenticate import Authenticator
+from proxy.edge.live_table import LiveTable
+from proxy.gateway.attempts import Attempts
+from proxy.gateway.cover import Cover
+from proxy.gateway.gateway import Bounds, Gateway
+from proxy.gateway.plan import Planner
+from proxy.gateway.relay import Relay
+from proxy.http.app import make_app
+from proxy.http.ports import Parts
+from proxy.http.server import open_server
+from proxy.jobs.run import Job, run_jobs
+from proxy.ledger.gateway_ledger import RedisLedger
+from proxy.ledger.opening import open_ledger, open_worker_ledger
+from proxy.ledger.worker_ledger import WorkerLedger
+from proxy.observe.log import log_charge
+from proxy.store.pool import Store, open_store
+from proxy.upstream.client import open_upstreams
+from proxy.vault import KeyHasher
+
+_SETTLE_SECONDS = 10  # after the last request, for charges that the ledger has not answered
+_EXPIRE_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """A gateway that serves. `base_url` is without a path."""
+
+    base_url: str
+    gateway: Gateway
+    ledger: RedisLedger
+    live_table: LiveTable
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings,
+    live_table: LiveTable,
+    *,
+    environ: Mapping[str, str],
+    clock: Clock | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    reuse_port: bool = False,
+) -> AsyncIterator[RunningGateway]:
+    """Serves until left; then lets requests end, cuts what does not, and settles it all."""
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.database_url))
+        await store.deployment.check(shards=settings.shards)
+        await store.revisions.record(live_table())
+        ledger = await stack.enter_async_context(_ledger_of(settings, store, clock))
+        stack.push_async_callback(_settled, ledger)
+        upstreams = await stack.enter_async_context(
+            open_upstreams(
+                environ=environ,
+                clock=clock,
+                find_upstream=live_table.find_upstream,
+                path_of=lambda _, request: path_of(request.endpoint, request.dialect),
+                ssl_context=ssl_context,
+            )
+        )
+        gateway = _gateway_of(settings, live_table, ledger, upstreams, clock)
+        stack.push_async_callback(gateway.close, seconds=settings.shutdown_seconds_max)
+        stop, cutting = asyncio.Event(), asyncio.Event()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(stop.set)
+        group.create_task(run_jobs(_gateway_jobs(live_table, gateway, ledger, store), stop))
+        group.create_task(_cut(gateway, cutting))
+        stack.callback(cutting.set)
+        parts = _parts_of(settings, live_table, gateway, ledger, store, upstreams, clock)
+        base_url = await stack.enter_async_context(
+            open_server(make_app(parts, settings), settings, cutting=cutting, reuse_port=reuse_port)
+        )
+        yield RunningGateway(base_url, gateway, ledger, live_table)
+
+
+def _ledger_of(
+    settings: Settings, store: Store, clock: Clock
+) -> AbstractAsyncContextManager[RedisLedger]:
+    return open_ledger(
+        redis_url=settings.redis_url,
+        data_dir=settings.data_dir,
+        directory=store.directory,
+        shards=store.shards,
+        clock=clock,
+        lease_seconds=settings.lease_seconds,
+        timeout_ms=settings.ledger_timeout_ms,
+        unflushed_entries_max=settings.unflushed_entries_max,
+    )
+
+
+def _gateway_of(
+    settings: Settings,
+    live_table: LiveTable,
+    ledger: RedisLedger,
+    upstreams: Upstreams,
+    clock: Clock,
+) -> Gateway:
+    rng = random.SystemRandom()
+    return Gateway(
+        table=live_table,
+        planner=Planner(
+            is_available=upstreams.is_available,
+            draw=lambda: rng.getrandbits(64),
+            default_output_tokens=settings.default_output_tokens,
+        ),
+        ledger=ledger,
+        attempts=Attempts(upstreams=upstreams, clock=clock),
+        relay=Relay(cover=Cover(ledger), clock=clock, drain_bytes_max=settings.drain_bytes_max),
+        estimator=Estimator(),
+        clock=clock,
+        bounds=Bounds(
+            drain_seconds_max=settings.drain_seconds_max,
+            keepalive_comment_seconds=settings.keepalive_comment_seconds,
+        ),
+        observe=log_charge,
+    )
+
+
+def _parts_of(
+    settings: Settings,
+    live_table: LiveTable,
+    gateway: Gateway,
+    ledger: RedisLedger,
+    store: Store,
+    upstreams: Upstreams,
+    clock: Clock,
+) -> Parts:
+    return Parts(
+        gateway=gateway,
+        authenticator=Authenticator(
+            store.directory,
+            KeyHasher(settings.secret_key),
+            clock,
+            ttl_seconds=settings.key_cache_seconds,
+        ),
+        ledger=ledger,
+        usage=store.usage,
+        table=live_table,
+        is_available=upstreams.is_available,
+        clock=clock,
+        checks={"ledger": lambda: ledger.is_connected},
+    )
+
+
+def _gateway_jobs(
+    live_table: LiveTable, gateway: Gateway, ledger: RedisLedger, store: Store
+) -> list[Job]:
+    async def comment() -> None:
+        gateway.comment_once()
+
+    async def reload() -> None:
+        if await live_table.reload_if_changed_once():
+            await store.revisions.record(live_table())
+
+    return [
+        Job("comment", interval_ms=1_000, timeout_seconds=5, step=comment),
+        Job("reload", interval_ms=2_000, timeout_seconds=30, step=reload),
+        Job(
+            "prune_journal",
+            interval_ms=30_000,
+            timeout_seconds=30,
+            step=lambda: ledger.prune_once(store.flushes),
+        ),
+    ]
+
+
+async def _cut(gateway: Gateway, cutting: asyncio.Event) -> None:
+    await cutting.wait()
+    await gateway.close(seconds=0)
+
+
+async def _settled(ledger: RedisLedger) -> None:
+    """What is not answered by then stays in the journal, and is settled from there."""
+    await ledger.drain(seconds=_SETTLE_SECONDS)
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings, *, owner: str, clock: Clock | None = None
+) -> AsyncIterator[WorkerLedger]:
+    """Runs the jobs until left. Yields once every shard is open."""
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.database_url))
+        await store.deployment.check(shards=settings.shards)
+        await store.partitions.ensure_once(now_ms=clock.unix_ms())
+        ledger = await stack.enter_async_context(
+            open_worker_ledger(
+                redis_url=settings.redis_url,
+                shards=store.shards,
+                flushes=store.flushes,
+                clock=clock,
+                owner=owner,
+                lease_seconds=settings.lease_seconds,
+                timeout_ms=settings.ledger_timeout_ms,
+                flush_entries_max=settings.flush_entries_max,
+            )
+        )
+        await ledger.open_shards_once()
+        stop = asyncio.Event()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(stop.set)
+        group.create_task(run_jobs(_worker_jobs(settings, store, ledger, clock), stop))
+        yield ledger
+
+
+def _worker_jobs(settings: Settings, store: Store, ledger: WorkerLedger, clock: Clock) -> list[Job]:
+    jobs = [
+        Job("open_shards", interval_ms=1_000, timeout_seconds=60, step=ledger.open_shards_once),
+        Job(
+            "sweep_movements",
+            interval_ms=5_000,
+            timeout_seconds=60,
+            step=lambda: sweep_once(store, ledger.wallets),
+        ),
+        Job(
+            "ensure_partitions",
+            interval_ms=3_600_000,
+            timeout_seconds=60,
+            step=lambda: store.partitions.ensure_once(now_ms=clock.unix_ms()),
+        ),
+    ]
+    for shard in range(settings.shards):
+        jobs.append(_flush_job(settings, ledger, shard))
+        jobs.append(_expire_job(ledger, shard))
+    return jobs
+
+
+def _flush_job(settings: Settings, ledger: WorkerLedger, shard: int) -> Job:
+    return Job(
+        f"flush_{shard}",
+        interval_ms=settings.flush_interval_ms,
+        timeout_seconds=60,
+        step=ledger.flusher(shard).flush_once,
+        full=settings.flush_entries_max,
+    )
+
+
+def _expire_job(ledger: WorkerLedger, shard: int) -> Job:
+    return Job(
+        f"expire_{shard}",
+        interval_ms=1_000,
+        timeout_seconds=30,
+        step=lambda: ledger.expire_once(shard, _EXPIRE_BATCH),
+        full=_EXPIRE_BATCH,
+    )

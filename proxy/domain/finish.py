@@ -42,6 +42,10 @@ class TaskSet:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def spawn(self, step: Coroutine[Any, Any, Any], *, name: str) -> None:
+        """Starts a step whose end nobody awaits."""
+        self.start(step, name=name)  # type: ignore[unused-awaitable]
+
     async def wait(self, *, seconds: int) -> bool:
         """True where all ended in time. Cancels nothing."""
         if self._tasks:

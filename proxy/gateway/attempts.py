@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.dialect.errors import Refusal, scrub, upstream_refusal
-from proxy.dialect.outgoing import make_outgoing
+from proxy.dialect.select import dialect_for, make_outgoing
 from proxy.domain.clock import Clock
 from proxy.domain.errors import (
     ApiError,
@@ -27,7 +27,6 @@ from proxy.domain.errors import (
 from proxy.domain.ports import Reply, UpstreamRequest, Upstreams
 from proxy.gateway.journey import Journey, Phase
 from proxy.gateway.plan import Candidate
-from routing.table import Dialect
 
 _ERROR_BYTES_MAX: Final = 256 * 2**10
 _RETRY_AFTER_SECONDS_MAX: Final = 60
@@ -100,14 +99,17 @@ class Attempts:
         return _refused(reply)
 
     def _request(self, journey: Journey, candidate: Candidate) -> UpstreamRequest:
-        outgoing = make_outgoing(journey.call, candidate.route)
+        call = journey.call
+        outgoing = make_outgoing(call, candidate.route)
         journey.dropped = outgoing.dropped
+        dialect = dialect_for(call.endpoint, call.dialect, candidate.route)
+        assert dialect is not None, "only routes that speak a callable dialect are selected"
         return UpstreamRequest(
-            endpoint=journey.call.endpoint,
-            dialect=Dialect.OPENAI,
+            endpoint=call.endpoint,
+            dialect=dialect,
             body=outgoing.body,
             headers=outgoing.headers,
-            stream=journey.call.stream,
+            stream=call.stream,
             on_written=_note_written(journey),
         )
 

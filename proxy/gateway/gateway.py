@@ -149,14 +149,10 @@ class Gateway:
         journey.extra_headers.update(limit_headers(reserved))
         if reserved.outcome is Outcome.OK and reserved.hold is not None:
             return reserved.hold
-        free = reserved.wallet.available_nanos
-        limit = reserved.key.limit_nanos
-        if limit is not None:
-            free = min(free, limit - reserved.key.spent_nanos - reserved.key.held_nanos)
         raise reservation_refusal(
             reserved,
             hold_nanos=hold_nanos,
-            affordable_tokens=plan.affordable_output_tokens(free),
+            affordable_tokens=plan.affordable_output_tokens(_free_nanos(reserved)),
         )
 
     async def _answer(
@@ -167,7 +163,8 @@ class Gateway:
         settlement: Settlement,
     ) -> None:
         if isinstance(found, PassedRefusal):
-            await settlement.close(Status.UPSTREAM_REFUSED)
+            settlement.close(Status.UPSTREAM_REFUSED)
+            await settlement.written()
             headers = {"content-type": found.content_type, **journey.headers()}
             await client.respond(found.status, headers, found.body)
         elif journey.call.stream and "json" not in found.headers.get("content-type", ""):
@@ -192,7 +189,7 @@ class Gateway:
             waits = journey.phase is Phase.ANSWERED and journey.sent_ms <= due_ms
             if waits and entry.client.has_started and not journey.sending:
                 journey.sent_ms = self._clock.monotonic_ms()
-                self._comments.start(_comment(entry.client), name="keep-alive comment")
+                self._comments.spawn(_comment(entry.client), name="keep-alive comment")
 
     async def close(self, *, seconds: int) -> None:
         """Waits for what is open, then cuts the rest: each with an error event and its charge."""
@@ -227,6 +224,15 @@ def limit_headers(reserved: Reserved) -> dict[str, str]:
             found[f"x-ratelimit-remaining-{name}"] = str(max(remaining or 0, 0))
             found[f"x-ratelimit-reset-{name}"] = reset
     return found
+
+
+def _free_nanos(reserved: Reserved) -> int:
+    """What a hold may take: of the wallet, and of the key's limit where it has one."""
+    key = reserved.key
+    free: int = reserved.wallet.available_nanos
+    if key.limit_nanos is not None:
+        free = min(free, key.limit_nanos - key.spent_nanos - key.held_nanos)
+    return free
 
 
 def _told(error: ApiError, journey: Journey) -> ApiError:

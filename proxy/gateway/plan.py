@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from proxy.dialect.select import CALLABLE_DIALECTS
+from proxy.dialect.select import supports
 from proxy.domain.account import ApiKey
 from proxy.domain.call import Call
-from proxy.domain.errors import ModelNotAllowedError
 from proxy.gateway.refusals import routing_refusal
 from routing.errors import NoRouteError, RoutingError
 from routing.money import Nanos
 from routing.policy import Jurisdictions, Policy
 from routing.price import worst_case_nanos
 from routing.select import resolve_jurisdictions, select_routes
-from routing.table import Model, Route, RoutingTable
+from routing.table import Dialect, Model, Route, RoutingTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,9 @@ class Planner:
     def _routes(
         self, table: RoutingTable, key: ApiKey, call: Call, name: str, at: datetime
     ) -> tuple[Model, tuple[Route, ...]]:
+        callable_dialects = frozenset(
+            dialect for dialect in Dialect if supports(call.endpoint, call.dialect, dialect)
+        )
         selection = select_routes(
             table,
             name,
@@ -107,11 +109,9 @@ class Planner:
             policy=policy_of(table, key, call),
             today=at.date(),
             is_available=self.is_available,
-            callable_dialects=CALLABLE_DIALECTS,
+            callable_dialects=callable_dialects,
             draw=self.draw(),
         )
-        if key.models_allow is not None and selection.model.id not in key.models_allow:
-            raise ModelNotAllowedError(f"This key may not use {selection.model.id}.", param="model")
         return selection.model, selection.routes
 
     def _bounded(

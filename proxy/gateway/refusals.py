@@ -6,12 +6,15 @@ from proxy.domain.errors import (
     InsufficientBalanceError,
     InternalError,
     InvalidApiKeyError,
+    InvalidRequestError,
     JurisdictionNotAllowedError,
     KeyLimitExceededError,
     LedgerUnavailableError,
+    ModelNotAllowedError,
     ModelNotFoundError,
     NoRouteAvailableError,
     RateLimitedError,
+    UnsupportedEndpointError,
     UnsupportedParameterError,
 )
 from proxy.domain.outcome import Outcome, Reserved
@@ -22,8 +25,16 @@ from routing.money import format_usd
 def routing_refusal(error: routing_errors.RoutingError) -> ApiError:
     match error:
         case routing_errors.UnknownModelError():
-            near = f" Did you mean {' or '.join(error.nearest)}?" if error.nearest else ""
-            return ModelNotFoundError(f"There is no model {error.model!r}.{near}", param="model")
+            return ModelNotFoundError(
+                f"There is no model {error.model!r}.{_near(error.nearest)}", param="model"
+            )
+        case routing_errors.ModelNotAllowedError():
+            return ModelNotAllowedError(f"This key may not use {error.model}.", param="model")
+        case routing_errors.UnsupportedEndpointError():
+            others = ", ".join(error.endpoints)
+            return UnsupportedEndpointError(
+                f"{error.model} is not served by this endpoint, but by: {others}.", param="model"
+            )
         case routing_errors.JurisdictionError():
             others = ", ".join(error.alternatives)
             instead = f" Models that would pass: {others}." if others else ""
@@ -42,7 +53,13 @@ def routing_refusal(error: routing_errors.RoutingError) -> ApiError:
             return NoRouteAvailableError(
                 f"No route can serve {error.model} now: {why}.", retry_after_seconds=30
             )
-    raise error
+        case routing_errors.UnknownJurisdictionError():
+            return InvalidRequestError(
+                f"{error.name!r} names no country or group.{_near(error.nearest)}",
+                param="jurisdictions",
+            )
+        case _:
+            raise error
 
 
 def reservation_refusal(
@@ -88,6 +105,10 @@ def _unserved(outcome: Outcome) -> ApiError:
             )
         case _:
             return InternalError(f"The ledger answered {outcome} to a new request.")
+
+
+def _near(names: tuple[str, ...]) -> str:
+    return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
 def _affordable(tokens: int | None) -> str:

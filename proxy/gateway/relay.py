@@ -11,8 +11,7 @@ from typing import Final
 
 from proxy.dialect.errors import render_stream_error
 from proxy.dialect.exchange import StreamExchange
-from proxy.dialect.openai_answer import read_answer
-from proxy.dialect.select import open_exchange
+from proxy.dialect.select import open_exchange, read_answer
 from proxy.domain.charge import Status
 from proxy.domain.clock import Clock
 from proxy.domain.errors import (
@@ -58,18 +57,18 @@ class Relay:
         price = price_of(candidate.model, journey.plan.at)
         try:
             body = await _read_whole(reply)
-            answer = read_answer(journey.call, candidate.route.upstream.quirks, body, price)
+            answer = read_answer(journey.call, candidate.route, body, price)
         except UpstreamError as error:
             settlement.close(_ended(journey, Status.UPSTREAM_CUT))
             raise BadUpstreamError("The provider's answer broke off.") from error
         journey.answer_usage = answer.usage
         journey.answer_text_bytes = answer.text_bytes
         outcome = Status.UPSTREAM_ERROR if answer.is_error else Status.OK
-        await settlement.close(_ended(journey, outcome))
-        assert settlement.charge is not None
+        settlement.close(_ended(journey, outcome))
+        charge = await settlement.written()
         headers = {
             "content-type": "application/json",
-            "x-apilink-cost-nanos": str(settlement.charge.charged_nanos),
+            "x-apilink-cost-nanos": str(charge.charged_nanos),
             **journey.headers(),
         }
         await client.respond(reply.status, headers, answer.body)
@@ -92,7 +91,8 @@ class Relay:
                 raise
             _uncancel()
             status = journey.cut
-        await settlement.close(_ended(journey, status))
+        settlement.close(_ended(journey, status))
+        await settlement.written()
         if not journey.client_gone:
             await client.send(_last_bytes(status, exchange, journey))
             await client.finish()

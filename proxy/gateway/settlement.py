@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from proxy.dialect.estimate import Estimator
+from proxy.dialect.estimate import Estimator, prompt_bytes
 from proxy.domain.charge import Charge
 from proxy.domain.clock import Clock
 from proxy.domain.outcome import Hold
@@ -36,27 +36,29 @@ class Settlement:
         self._written: asyncio.Future[None] | None = None
         self.charge: Charge | None = None
 
-    @property
-    def is_closed(self) -> bool:
-        return self._written is not None
+    def close(self, status: str) -> None:
+        """Records the charge. Later calls change nothing: the first ending is what counts."""
+        if self._written is not None:
+            return
+        usage = self._journey.usage(status, self._estimator)
+        now_ms = self._clock.monotonic_ms()
+        self.charge = self._journey.charge(self.hold, status, usage, now_ms)
+        self._written = self._ledger.record(self.hold, self.charge)
+        self._learn(usage)
+        self._observe(self.charge)
 
-    def close(self, status: str) -> "asyncio.Future[None]":
-        """Records the charge; the future is done when it is in the journal. Later calls change
-        nothing: the first ending is the one that counts."""
-        if self._written is None:
-            usage = self._journey.usage(status, self._estimator)
-            now_ms = self._clock.monotonic_ms()
-            self.charge = self._journey.charge(self.hold, status, usage, now_ms)
-            self._written = self._ledger.record(self.hold, self.charge)
-            self._learn(usage)
-            self._observe(self.charge)
-        return self._written
+    async def written(self) -> Charge:
+        """The charge, once it is in the journal: from then on the final byte may leave."""
+        assert self._written is not None
+        assert self.charge is not None
+        await asyncio.shield(self._written)
+        return self.charge
 
     def _learn(self, usage: Usage) -> None:
         if usage.source is UsageSource.REPORTED and self._journey.candidate is not None:
             self._estimator.learn(
                 self._journey.candidate.model.id,
-                quantities=usage.quantities,
-                prompt_bytes=self._journey.call.prompt_tokens_bound,
-                text_bytes=self._journey.text_bytes,
+                prompt_bytes(self._journey.call),
+                self._journey.text_bytes,
+                usage.quantities,
             )

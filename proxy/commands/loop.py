@@ -1,0 +1,42 @@
+"""How a long-running command runs: on uvloop where there is one, until SIGTERM or SIGINT."""
+
+import asyncio
+import importlib
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is built for this platform."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def run_until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """`main` is given the event that the first signal sets; a second signal ends it at once."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def told() -> None:
+            if stop.is_set():
+                task.cancel()
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told)
+        await main(stop)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
+            runner.run(run())
+        except asyncio.CancelledError:
+            return

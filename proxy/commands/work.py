@@ -1,0 +1,34 @@
+"""`apilink work`: the jobs beside the gateways."""
+
+import asyncio
+import os
+import socket
+
+import click
+
+from proxy.app import open_worker
+from proxy.commands.context import fail, print_json, settings_of
+from proxy.commands.loop import run_until_stopped
+from proxy.domain.errors import ApiError
+from proxy.observe.log import configure_logging
+
+
+@click.command(epilog="Example: apilink work")
+def work() -> None:
+    """Run the jobs: flush charges to Postgres, expire holds, resend credits, make partitions.
+
+    Any number may run: each shard has one flusher at a time, by a lease in Postgres.
+    """
+    settings = settings_of(None)
+    configure_logging(settings.log_level)
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+
+    async def main(stop: asyncio.Event) -> None:
+        async with open_worker(settings, owner=owner):
+            print_json({"event": "ready", "pid": os.getpid()})
+            await stop.wait()
+
+    try:
+        run_until_stopped(main)
+    except ApiError as error:
+        fail(f"{error.code}: {error.message}")
