@@ -69,3 +69,29 @@ class UnsupportedParameterError(RoutingError):
         super().__init__(model)
         self.model = model
         self.parameters = parameters
+
+
+class ModelNotAllowedError(RoutingError):
+    """The key's list of models leaves this one out."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self.model = model
+
+
+class UnsupportedEndpointError(RoutingError):
+    """No route of the model offers the endpoint. `endpoints` are those that one does."""
+
+    def __init__(self, model: str, endpoints: tuple[str, ...]) -> None:
+        super().__init__(model)
+        self.model = model
+        self.endpoints = endpoints
+
+
+class UnknownJurisdictionError(RoutingError):
+    """No country, group or preset has this name. `nearest` are names that look like it."""
+
+    def __init__(self, name: str, nearest: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.nearest = nearest

@@ -13,3 +13,13 @@ EEA: Final = EU | frozenset({"IS", "LI", "NO"})
 ADEQUATE: Final = frozenset("AD AR BR CA CH FO GB GG IL IM JE JP KR NZ UY".split())
 
 BUILT_IN_GROUPS: Final[dict[str, frozenset[str]]] = {"EU": EU, "EEA": EEA, "ADEQUATE": ADEQUATE}
+
+# What stands for a processing place that nobody has stated. Every bound refuses it.
+UNKNOWN: Final = "unknown"
+
+# The preset that the privacy page recommends: processing in the EEA and the US only, by parties
+# that are seated there or where an adequacy decision holds.
+PRESET_EU_US: Final = "eu-us"
+PRESETS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
+    PRESET_EU_US: (EEA | {"US"}, EEA | {"US"} | ADEQUATE),
+}

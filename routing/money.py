@@ -44,9 +44,9 @@ def parse_usd_attos(text: str, *, per: int = 1) -> Attos:
     return Attos(int(attos))
 
 
-def nanos_up(attos: int) -> Nanos:
-    """The one rounding: upward to a whole nano."""
-    return Nanos(-(-attos // ATTOS_PER_NANO))
+def nanos_up(attos: int, per: int = 1) -> Nanos:
+    """The one rounding: `attos / per`, upward to a whole nano."""
+    return Nanos(-(-attos // (per * ATTOS_PER_NANO)))
 
 
 def format_usd(nanos: int) -> str:

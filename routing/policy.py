@@ -1,9 +1,15 @@
 """Who a request may reach. A policy only ever tightens another."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
-from routing.table import Party, Route
+from routing.countries import COUNTRIES
+from routing.errors import UnknownJurisdictionError
+from routing.jurisdiction import PRESETS, UNKNOWN
+from routing.names import nearest
+from routing.table import Party, Route, RoutingTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,7 @@ class Jurisdictions:
         """The first party and country of the chain that is forbidden. Unknown means no."""
         for party in route.chain:
             places = _processing_of(party, route)
-            for country in places or ("unknown",):
+            for country in places or (UNKNOWN,):
                 if not self._allows(country, self.processing_allow):
                     return party, country
             for country in filter(None, (party.seat, party.controlled_from)):
@@ -27,7 +33,42 @@ class Jurisdictions:
         return None
 
     def _allows(self, country: str, bound: frozenset[str] | None) -> bool:
+        if country == UNKNOWN:  # it may be any country, a denied one too
+            return bound is None and not self.deny
         return country not in self.deny and (bound is None or country in bound)
+
+
+NO_BOUNDS: Final = Jurisdictions()
+
+
+def resolve_jurisdictions(
+    table: RoutingTable, allow: Iterable[str] | None, deny: Iterable[str] = ()
+) -> Jurisdictions:
+    """Bounds from names as people write them: countries, groups of the table, the preset `eu-us`.
+
+    None allows everything, an empty `allow` nothing. Raises UnknownJurisdictionError.
+    """
+    denied = frozenset[str]().union(*(_countries(table, name) for name in deny))
+    if allow is None:
+        return Jurisdictions(deny=denied) if denied else NO_BOUNDS
+    processing: frozenset[str] = frozenset()
+    seats: frozenset[str] = frozenset()
+    for name in allow:
+        more = PRESETS.get(name.lower()) or (_countries(table, name),) * 2
+        processing |= more[0]
+        seats |= more[1]
+    return Jurisdictions(processing, seats, denied)
+
+
+def _countries(table: RoutingTable, name: str) -> frozenset[str]:
+    code = name.upper()
+    if code in COUNTRIES:
+        return frozenset({code})
+    for group in (name, code):
+        if group in table.groups:
+            return table.groups[group]
+    known = (*table.groups, *PRESETS, *sorted(COUNTRIES))
+    raise UnknownJurisdictionError(name, nearest(code, known))
 
 
 def _processing_of(party: Party, route: Route) -> tuple[str, ...]:

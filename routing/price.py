@@ -6,7 +6,10 @@ unit; context tiers replace rates for the whole request, time windows and servic
 
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
+from operator import attrgetter
 from typing import Final
 
 from routing.money import Attos, Nanos, nanos_up
@@ -78,19 +81,40 @@ class Quantities:
 
 
 assert tuple(f.name for f in fields(Quantities)) == tuple(Unit), "one field per unit"
+_COUNTS: Final = attrgetter(*Unit)
+_REQUEST: Final = tuple(Unit).index(Unit.REQUEST)
+_MIDNIGHT: Final = time(0)
+_ATTOS_PER_USD_PER_MILLION: Final = 10**12
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Attos per unit. A unit that is absent has no price: using it is an error, not free."""
+    """Attos per unit.
+
+    Where a token class has no rate of its own, fresh input's or output's holds: what an upstream
+    reports by surprise is charged and never lost. The loader refuses a price that leaves out a
+    class which the model is known to produce. A fee that is absent is none.
+    """
 
     attos: dict[Unit, Attos]
+    by_unit: tuple[int | None, ...] = field(init=False, repr=False, compare=False)
+    input_max: int = field(init=False, repr=False, compare=False)
+    output_max: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_unit", tuple(self.of(unit) for unit in Unit))
+        object.__setattr__(self, "input_max", self._dearest(INPUT_UNITS))
+        object.__setattr__(self, "output_max", self._dearest(OUTPUT_UNITS))
 
     def of(self, unit: Unit) -> Attos | None:
-        found = self.attos.get(unit)
-        if found is None and unit is Unit.REASONING:
-            return self.attos.get(Unit.OUTPUT)
-        return found
+        if unit in self.attos:
+            return self.attos[unit]
+        if unit in FEE_UNITS:
+            return Attos(0)
+        return self.attos.get(Unit.INPUT if unit in INPUT_UNITS else Unit.OUTPUT)
+
+    def _dearest(self, units: tuple[Unit, ...]) -> int:
+        return max(self.of(unit) or 0 for unit in units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +123,12 @@ class Multiplier:
 
     numerator: int
     denominator: int
+
+    def as_fraction(self) -> Fraction:
+        return Fraction(self.numerator, self.denominator)
+
+
+_ONE: Final = Multiplier(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +141,10 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A recurring span of UTC time in which the price is multiplied. `spans` are [start, end)."""
+    """A recurring span of UTC time in which the price is multiplied.
+
+    `spans` are [start, end); an end of 00:00 is the end of the day.
+    """
 
     weekdays: frozenset[int]  # 0 = Monday
     spans: tuple[tuple[time, time], ...]
@@ -129,6 +162,11 @@ class Price:
     service_tiers: dict[str, Multiplier] = field(default_factory=dict)
     image_fees: dict[str, Attos] = field(default_factory=dict)  # "1024x1024/high" → attos each
     from_date: date | None = None
+    service_tier_max: Multiplier = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        multipliers = (_ONE, *self.service_tiers.values())
+        object.__setattr__(self, "service_tier_max", max(multipliers, key=Multiplier.as_fraction))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +177,9 @@ class PriceHistory:
     revision: str  # a digest of everything a charge depends on
 
     def at(self, when: datetime) -> Price:
-        day = when.astimezone(UTC).date()
+        return self.on(when.astimezone(UTC).date())
+
+    def on(self, day: date) -> Price:
         current = self.rows[0]
         for row in self.rows[1:]:
             if row.from_date is not None and row.from_date <= day:
@@ -148,7 +188,7 @@ class PriceHistory:
 
 
 class UnpricedUnitError(Exception):
-    """A class was used that the price does not cover. The loader's checks make this unreachable."""
+    """Tokens were used of a model that has no price for tokens of their side at all."""
 
 
 def charge_nanos(
@@ -160,42 +200,46 @@ def charge_nanos(
 ) -> Nanos:
     """What the quantities cost at a moment: exact integers, rounded upward once.
 
-    Raises UnpricedUnitError for a class that was used and has no rate.
+    Raises UnpricedUnitError.
     """
     price = history.at(at)
     rates = _rates_for(price, quantities.input_tokens)
     attos = 0
-    for unit in Unit:
-        count = getattr(quantities, unit)
+    for count, rate in zip(_COUNTS(quantities), rates.by_unit, strict=True):
         if count:
-            rate = rates.of(unit)
             if rate is None:
-                raise UnpricedUnitError(f"{count} {unit} have no price")
+                raise UnpricedUnitError(f"{quantities} has a class without a price")
             attos += count * rate
-    return nanos_up(_multiplied(attos, _multipliers(price, at, service_tier)))
+    tier = price.service_tiers.get(service_tier, _ONE) if service_tier is not None else _ONE
+    return _rounded(attos, tier, price, at)
 
 
 def worst_case_nanos(
     history: PriceHistory, *, input_tokens: int, output_tokens: int, at: datetime
 ) -> Nanos:
     """An upper bound on `charge_nanos` at the same moment, over every class that the tokens may
-    fall into, every tier that the input may reach and every service tier that the upstream may
-    answer with. Counts one per-request fee."""
+    fall into, every context tier that the input may reach and every service tier that the upstream
+    may answer with. Counts one per-request fee and no other."""
     price = history.at(at)
-    reachable = [
-        price.rates,
-        *(t.rates for t in price.tiers if input_tokens > t.above_input_tokens),
-    ]
-    base = max(_bound_attos(rates, input_tokens, output_tokens) for rates in reachable)
-    tiers = (None, *price.service_tiers)
-    return nanos_up(max(_multiplied(base, _multipliers(price, at, tier)) for tier in tiers))
+    attos = _bound_attos(price.rates, input_tokens, output_tokens)
+    for tier in price.tiers:
+        if input_tokens > tier.above_input_tokens:
+            attos = max(attos, _bound_attos(tier.rates, input_tokens, output_tokens))
+    return _rounded(attos, price.service_tier_max, price, at)
+
+
+def usd_per_million_max(history: PriceHistory, unit: Unit, day: date) -> Decimal:
+    """The listed price of a class, at the dearest hour of a day and below every context tier."""
+    price = history.on(day)
+    open_then = [w for w in price.windows if _is_day(w, day)]
+    dearest = max((Fraction(1), *(w.multiplier.as_fraction() for w in open_then)))
+    attos = (price.rates.of(unit) or 0) * dearest
+    return Decimal(attos.numerator) / attos.denominator / _ATTOS_PER_USD_PER_MILLION
 
 
 def _bound_attos(rates: Rates, input_tokens: int, output_tokens: int) -> int:
-    dearest_input = max((rates.of(unit) or 0 for unit in INPUT_UNITS), default=0)
-    dearest_output = max((rates.of(unit) or 0 for unit in OUTPUT_UNITS), default=0)
-    fee = rates.of(Unit.REQUEST) or 0
-    return input_tokens * dearest_input + output_tokens * dearest_output + fee
+    fee = rates.by_unit[_REQUEST] or 0
+    return input_tokens * rates.input_max + output_tokens * rates.output_max + fee
 
 
 def _rates_for(price: Price, input_tokens: int) -> Rates:
@@ -206,23 +250,23 @@ def _rates_for(price: Price, input_tokens: int) -> Rates:
     return rates
 
 
-def _multipliers(price: Price, at: datetime, service_tier: str | None) -> list[Multiplier]:
+def _rounded(attos: int, tier: Multiplier, price: Price, at: datetime) -> Nanos:
+    """Every multiplier exactly, then the one rounding."""
+    numerator, denominator = tier.numerator, tier.denominator
     moment = at.astimezone(UTC)
-    found = [w.multiplier for w in price.windows if _is_open(w, moment)]
-    if service_tier is not None and service_tier in price.service_tiers:
-        found.append(price.service_tiers[service_tier])
-    return found
+    for window in price.windows:
+        if _is_open(window, moment):
+            numerator *= window.multiplier.numerator
+            denominator *= window.multiplier.denominator
+    return nanos_up(attos * numerator, denominator)
 
 
 def _is_open(window: Window, moment: datetime) -> bool:
-    if moment.weekday() not in window.weekdays or moment.date() in window.except_dates:
-        return False
     clock = moment.time()
-    return any(start <= clock < end for start, end in window.spans)
+    return _is_day(window, moment.date()) and any(
+        start <= clock and (clock < end or end == _MIDNIGHT) for start, end in window.spans
+    )
 
 
-def _multiplied(attos: int, multipliers: list[Multiplier]) -> int:
-    """Upward at an atto, a billionth of the unit that is charged."""
-    for m in multipliers:
-        attos = -(-attos * m.numerator // m.denominator)
-    return attos
+def _is_day(window: Window, day: date) -> bool:
+    return day.weekday() in window.weekdays and day not in window.except_dates

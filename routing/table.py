@@ -6,7 +6,7 @@ Field meanings and defaults are those of the file format; times are seconds, siz
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from routing.price import Multiplier, PriceHistory
 
@@ -71,6 +71,29 @@ class OnCancel(StrEnum):
 
     STOPS = "stops"
     CONTINUES = "continues"
+
+
+# The rows of the dialects' table of quirks that an upstream may name.
+QUIRKS: Final = (
+    "openai",
+    "anthropic",
+    "gemini",
+    "gemini_compat",
+    "mistral",
+    "groq",
+    "together",
+    "deepseek",
+    "openrouter",
+    "siliconflow",
+    "dashscope",
+    "glm",
+    "kimi",
+    "minimax",
+    "hunyuan",
+    "cohere",
+    "cohere_compat",
+    "simulator",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +187,10 @@ class Route:
     timeouts: Timeouts
     body: dict[str, Any] = field(default_factory=dict)  # merged into the request body
     headers: dict[str, str] = field(default_factory=dict)
-    weight: int = 1
+    weight: int | None = None  # neighbours that state one share the traffic at their place
     retry_after_timeout: bool = False
+    trains: bool | None = None  # of the whole chain; None = unknown
+    zdr: bool | None = None  # of the whole chain; None = unknown
     effective_from: date | None = None
     enabled: bool = True
 

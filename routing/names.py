@@ -1,0 +1,16 @@
+"""Names that look like one that does not exist, for messages that say what to write instead."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+_NEAREST_MAX: Final = 3
+
+
+def nearest(name: str, known: Iterable[str], limit: int = _NEAREST_MAX) -> tuple[str, ...]:
+    """The best first. Letter case does not count."""
+    by_folded: dict[str, str] = {}
+    for candidate in known:
+        by_folded.setdefault(candidate.casefold(), candidate)
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.5)
+    return tuple(by_folded[folded] for folded in found)
