@@ -44,15 +44,8 @@ class UsageReader(Protocol):
     ) -> Sequence[Charge]:
         """Newest first, minted in [from_ms, to_ms), with ids below `before`."""
 
-    async def totals(self, account_id: UUID) -> "Totals": ...
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Of an account, as flushed: what was ever credited, and what was ever charged."""
-
-    credited_nanos: Nanos
-    charged_nanos: Nanos
+    async def credited_nanos(self, account_id: UUID) -> Nanos:
+        """All movements of the account that were not charges, their signs kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,191 @@
+"""A request's body into memory: bounded in bytes, in time, and over the whole process."""
+
+import asyncio
+import zlib
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+
+from proxy.domain.errors import (
+    ClientGoneError,
+    InvalidRequestError,
+    OverloadedError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    UnsupportedMediaTypeError,
+)
+
+_GZIP_WINDOW_BITS: Final = 16 + zlib.MAX_WBITS
+_INFLATE_BYTES: Final = 256 * 2**10  # of output in one step, so that no body holds up the others
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    bytes_max: int
+    seconds_max: int
+
+
+class BodyBudget:
+    """How many bytes of bodies this process holds at once, over all requests."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    @property
+    def used_bytes(self) -> int:
+        return self._bytes
+
+    def lease(self) -> "BodyLease":
+        return BodyLease(self)
+
+    def take(self, count: int) -> None:
+        """Raises OverloadedError where the budget is used up."""
+        if self._bytes + count > self._bytes_max:
+            raise OverloadedError(
+                "This server holds as many request bodies as it may.", retry_after_seconds=1
+            )
+        self._bytes += count
+
+    def give_back(self, count: int) -> None:
+        self._bytes -= count
+
+
+class BodyLease:
+    """One body's part of the budget. Released once: early, at the first byte that comes back, or
+    at the end of the scope."""
+
+    def __init__(self, budget: BodyBudget) -> None:
+        self._budget = budget
+        self._bytes = 0
+
+    def grow(self, count: int) -> None:
+        self._budget.take(count)
+        self._bytes += count
+
+    def release(self) -> None:
+        count, self._bytes = self._bytes, 0
+        self._budget.give_back(count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+async def read_body(request: web.BaseRequest, limits: BodyLimits, lease: BodyLease) -> bytes:
+    """The decoded bytes of a JSON body.
+
+    Raises UnsupportedMediaTypeError (415), RequestTooLargeError (413), RequestTimeoutError (408),
+    OverloadedError (503), InvalidRequestError (400) or ClientGoneError.
+    """
+    _check_content_type(request)
+    is_gzip = _is_gzip(request)
+    if (request.content_length or 0) > limits.bytes_max:
+        raise _too_large(limits.bytes_max)
+    _ask_to_continue(request)
+    read = _read_gzip if is_gzip else _read_plain
+    try:
+        async with asyncio.timeout(limits.seconds_max):
+            return await read(request, limits.bytes_max, lease)
+    except TimeoutError:
+        raise RequestTimeoutError(
+            f"The request's body did not arrive within {limits.seconds_max} seconds."
+        ) from None
+    except web.RequestPayloadError:
+        raise InvalidRequestError("The framing of the request's body is broken.") from None
+    except ConnectionError as error:
+        raise ClientGoneError from error
+
+
+async def _read_plain(request: web.BaseRequest, bytes_max: int, lease: BodyLease) -> bytes:
+    chunks: list[bytes] = []
+    total = 0
+    while chunk := await request.content.readany():
+        total += len(chunk)
+        if total > bytes_max:
+            raise _too_large(bytes_max)
+        lease.grow(len(chunk))
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _read_gzip(request: web.BaseRequest, bytes_max: int, lease: BodyLease) -> bytes:
+    """Both sides of the encoding are counted; decoding stops at the first byte over the limit."""
+    inflate = zlib.decompressobj(_GZIP_WINDOW_BITS)
+    decoded: list[bytes] = []
+    arrived = total = 0
+    while chunk := await request.content.readany():
+        arrived += len(chunk)
+        while chunk or inflate.unconsumed_tail:
+            part = _inflated(inflate, inflate.unconsumed_tail + chunk)
+            chunk = b""
+            total += len(part)
+            if max(total, arrived) > bytes_max:
+                raise _too_large(bytes_max)
+            lease.grow(len(part))
+            decoded.append(part)
+            await asyncio.sleep(0)
+    if not inflate.eof:
+        raise InvalidRequestError("The request's gzip body is truncated.")
+    return b"".join(decoded)
+
+
+def _inflated(inflate: "zlib._Decompress", data: bytes) -> bytes:
+    try:
+        part = inflate.decompress(data, _INFLATE_BYTES)
+    except zlib.error:
+        raise InvalidRequestError("The request's body is not valid gzip.") from None
+    if inflate.unused_data:
+        raise InvalidRequestError("Something follows the end of the request's gzip body.")
+    return part
+
+
+def _check_content_type(request: web.BaseRequest) -> None:
+    """Absent is taken for JSON: the parser will say what is wrong with it."""
+    stated = request.headers.get("content-type")
+    if stated is None:
+        return
+    kind, _, parameters = stated.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('" ')
+    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+        raise UnsupportedMediaTypeError(
+            "The body must be JSON in UTF-8: send `content-type: application/json`.",
+            param="content-type",
+        )
+
+
+def _is_gzip(request: web.BaseRequest) -> bool:
+    encoding = ",".join(request.headers.getall("content-encoding", [])).strip().lower()
+    if encoding in ("", "identity"):
+        return False
+    if encoding in ("gzip", "x-gzip"):
+        return True
+    raise UnsupportedMediaTypeError(
+        "The only content-encoding understood is gzip.", param="content-encoding"
+    )
+
+
+def _ask_to_continue(request: web.BaseRequest) -> None:
+    """A client that waits for leave to send its body gets it only now, past the cheap refusals."""
+    transport = request.transport
+    if (
+        transport is not None
+        and request.version >= (1, 1)
+        and request.headers.get("expect", "").lower() == "100-continue"
+        and not request.content.is_eof()
+    ):
+        transport.write(_CONTINUE)
+
+
+def _too_large(bytes_max: int) -> RequestTooLargeError:
+    return RequestTooLargeError(f"The request's body is larger than {bytes_max} bytes.")
