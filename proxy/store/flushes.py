@@ -1,0 +1,206 @@
+"""Charges into Postgres: a fence, and one transaction for rows, money, books and cursor."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from proxy.domain.charge import Charge, Status
+from proxy.domain.ports import Cursor, FencedError
+from proxy.store import books
+from proxy.store.database import Database, Executor
+from proxy.store.queries import Queries
+from proxy.store.usage_row import row_of
+
+_REASON_CHARS_MAX: Final = 500
+# Postgres refuses a row for what is in it: a NUL, a number out of bounds, a month without a
+# partition. The same row would be refused again.
+_POISON: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+Entry = tuple[str, Charge]  # a stream id and what it carries
+
+
+class PostgresFlushes:
+    """`proxy.domain.ports.Flushes`."""
+
+    def __init__(self, database: Database, queries: Queries) -> None:
+        self._database = database
+        self._queries = queries
+
+    async def acquire(self, shard: int, owner: str, lease_seconds: int) -> Cursor | None:
+        row = await self._database.fetchrow(
+            self._queries.acquire_shard, shard, owner, lease_seconds
+        )
+        return None if row is None else Cursor(row["generation"], row["cursor_stream_id"])
+
+    async def write(self, shard: int, owner: str, cursor: Cursor, charges: Sequence[Entry]) -> int:
+        """As the port says. An entry that Postgres refuses for its content is quarantined in the
+        same transaction, and the others go on."""
+
+        async def step(executor: Executor) -> int:
+            await executor.fetchrow(self._queries.begin_flush)
+            await self._check_fence(executor, shard, owner, cursor)
+            new = await self._insert(executor, shard, charges)
+            await self._count_settlements(executor, shard, charges)
+            last_id = charges[-1][0]
+            await executor.execute(self._queries.move_cursor, shard, cursor.generation, last_id)
+            return new
+
+        return await self._database.transact(step) if charges else 0
+
+    async def _check_fence(
+        self, executor: Executor, shard: int, owner: str, cursor: Cursor
+    ) -> None:
+        row = await executor.fetchrow(self._queries.lock_shard, shard)
+        if row is None:
+            raise FencedError(f"no shard {shard}")
+        if row["flusher_owner"] != owner:
+            raise FencedError(f"shard {shard} is flushed by {row['flusher_owner']}")
+        if row["generation"] != cursor.generation:
+            raise FencedError(f"shard {shard} is at generation {row['generation']}")
+        if row["cursor_stream_id"] != cursor.stream_id:
+            raise FencedError(f"shard {shard} is flushed up to {row['cursor_stream_id']}")
+
+    async def _insert(self, executor: Executor, shard: int, entries: Sequence[Entry]) -> int:
+        """Rows, then money for the rows that were new, and for nothing else."""
+        candidates = await self._with_wallets(executor, shard, one_per_request(entries))
+        batch_id = await executor.fetchval(self._queries.next_batch_id)
+        charges = await self._insert_rows(executor, shard, candidates, batch_id)
+        if charges:
+            await self._take_money(executor, charges)
+            await books.post(
+                executor,
+                self._queries,
+                batch_id=batch_id,
+                chain=shard,
+                kind="flush",
+                entries=books.charge_entries(charges),
+                usage_rows=len(charges),
+            )
+        return len(charges)
+
+    async def _with_wallets(
+        self, executor: Executor, shard: int, entries: Sequence[Entry]
+    ) -> list[Entry]:
+        """Locks the wallets; entries of accounts that have none are set aside."""
+        wanted = sorted({charge.account_id for _, charge in entries})
+        rows = await executor.fetch(self._queries.lock_wallets, wanted)
+        known = {row["account_id"] for row in rows}
+        for entry in entries:
+            if entry[1].account_id not in known:
+                await self._set_aside(executor, shard, entry, "no such account")
+        return [entry for entry in entries if entry[1].account_id in known]
+
+    async def _insert_rows(
+        self, executor: Executor, shard: int, entries: Sequence[Entry], batch_id: int
+    ) -> list[Charge]:
+        """Those that were new, or replaced an orphan. All in one statement; only where Postgres
+        refuses it, one by one, to find the entry at fault."""
+        try:
+            return await self._insert_together(executor, entries, batch_id)
+        except _POISON:
+            new = []
+            for entry in entries:
+                try:
+                    new += await self._insert_together(executor, [entry], batch_id)
+                except _POISON as error:
+                    await self._set_aside(executor, shard, entry, str(error))
+            return new
+
+    async def _insert_together(
+        self, executor: Executor, entries: Sequence[Entry], batch_id: int
+    ) -> list[Charge]:
+        rows = [row_of(charge, batch_id) for _, charge in entries]
+        async with executor.transaction():  # a savepoint
+            inserted = await executor.fetch(self._queries.insert_usage, _json(rows))
+        new = {row["request_id"] for row in inserted}
+        return [charge for _, charge in entries if charge.request_id in new]
+
+    async def _take_money(self, executor: Executor, charges: Sequence[Charge]) -> None:
+        by_account = books.charged_by_account(charges)
+        spent: dict[tuple[str, int], int] = {}
+        for charge in charges:
+            if charge.charged_nanos:
+                window = (charge.key_id, charge.window_ms)
+                spent[window] = spent.get(window, 0) + charge.charged_nanos
+        await executor.execute(
+            self._queries.debit_wallets, list(by_account), list(by_account.values())
+        )
+        await executor.execute(
+            self._queries.add_key_spend,
+            [key_id for key_id, _ in spent],
+            [window_ms for _, window_ms in spent],
+            list(spent.values()),
+        )
+
+    async def _count_settlements(
+        self, executor: Executor, shard: int, entries: Sequence[Entry]
+    ) -> None:
+        """Of every entry, new or not, quarantined or not: each is in Postgres now."""
+        numbered = {(c.incarnation, c.number) for _, c in entries if c.incarnation and c.number > 0}
+        await executor.execute(
+            self._queries.add_committed,
+            shard,
+            [incarnation for incarnation, _ in numbered],
+            [number for _, number in numbered],
+        )
+
+    async def quarantine(self, shard: int, entry_id: str, raw: bytes, reason: str) -> None:
+        account_id, nanos = _readable_part(raw)
+        await self._database.execute(
+            self._queries.insert_quarantine,
+            shard,
+            entry_id,
+            raw,
+            _printable(reason),
+            account_id,
+            nanos,
+        )
+
+    async def _set_aside(self, executor: Executor, shard: int, entry: Entry, reason: str) -> None:
+        entry_id, charge = entry
+        await executor.execute(
+            self._queries.insert_quarantine,
+            shard,
+            entry_id,
+            charge.to_bytes(),
+            _printable(reason),
+            charge.account_id,
+            str(charge.charged_nanos),
+        )
+
+    async def committed(self, incarnations: Iterable[str]) -> Mapping[tuple[str, int], int]:
+        rows = await self._database.fetch(self._queries.list_committed, sorted(set(incarnations)))
+        return {(row["incarnation"], row["shard"]): row["committed"] for row in rows}
+
+
+def one_per_request(entries: Sequence[Entry]) -> list[Entry]:
+    """In the order of ids. A late charge wins over the orphan that it replaces; of two charges
+    the first counts, as it would in two batches."""
+    chosen: dict[UUID, Entry] = {}
+    for entry in entries:
+        known = chosen.get(entry[1].request_id)
+        if known is None or known[1].status == Status.ORPHANED != entry[1].status:
+            chosen[entry[1].request_id] = entry
+    return sorted(chosen.values(), key=lambda entry: entry[1].request_id)
+
+
+def _json(rows: list[dict[str, object]]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def _printable(reason: str) -> str:
+    return reason.replace("\0", "␀")[:_REASON_CHARS_MAX]
+
+
+def _readable_part(raw: bytes) -> tuple[UUID | None, str | None]:
+    """Whose it is and how much, as far as a poisoned entry lets one read it."""
+    try:
+        fields = orjson.loads(raw)
+        account_id = UUID(fields["account_id"])
+        nanos = fields["charged_nanos"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None, None
+    return account_id, str(nanos) if type(nanos) is int else None

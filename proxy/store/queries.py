@@ -1,0 +1,78 @@
+"""The statements of `sql/queries`, one per file, by name."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+SQL_DIR: Final = Path(__file__).resolve().parents[2] / "sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """A field per file: a missing or superfluous file is found when they are loaded."""
+
+    acknowledge_movements: str
+    acquire_shard: str
+    add_committed: str
+    add_key_spend: str
+    advance_chain: str
+    begin_flush: str
+    bump_generation: str
+    count_quarantine: str
+    debit_wallets: str
+    ensure_partitions: str
+    find_account: str
+    find_account_by_email: str
+    find_deployment: str
+    find_key: str
+    find_movement: str
+    find_price_revision: str
+    find_usage: str
+    insert_account: str
+    insert_batch: str
+    insert_deployment: str
+    insert_entries: str
+    insert_key: str
+    insert_movement: str
+    insert_price_revision: str
+    insert_quarantine: str
+    insert_routing_revision: str
+    insert_shards: str
+    insert_usage: str
+    list_accounts: str
+    list_batches: str
+    list_book_differences: str
+    list_chains: str
+    list_committed: str
+    list_entries: str
+    list_generations: str
+    list_keys: str
+    list_movements: str
+    list_quarantine: str
+    list_routing_revisions: str
+    list_unacknowledged: str
+    list_usage: str
+    list_wallets: str
+    load_key_spend: str
+    load_totals: str
+    load_trial_balance: str
+    load_wallets: str
+    lock_chain: str
+    lock_shard: str
+    lock_wallet: str
+    lock_wallets: str
+    move_cursor: str
+    move_wallet: str
+    next_batch_id: str
+    revoke_key: str
+    sum_movements: str
+    update_key_limits: str
+
+
+def load_queries(directory: Path = SQL_DIR / "queries") -> Queries:
+    """Raises FileNotFoundError for a statement without a file, ValueError for the reverse."""
+    names = {field.name for field in fields(Queries)}
+    strangers = {path.stem for path in directory.glob("*.sql")} - names
+    if strangers:
+        raise ValueError(f"no field of Queries for {', '.join(sorted(strangers))}")
+    return Queries(**{name: (directory / f"{name}.sql").read_text() for name in names})

@@ -1,0 +1,2 @@
+UPDATE wallets SET acknowledged_sequence = $2
+WHERE account_id = $1 AND acknowledged_sequence < $2

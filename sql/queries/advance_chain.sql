@@ -1,0 +1,1 @@
+UPDATE ledger_chains SET batches = $2, head_hash = $3 WHERE chain = $1

@@ -1,0 +1,5 @@
+-- The row's lock waits for a running flush, and every later one sees the new generation.
+WITH locked AS (SELECT shard FROM shards WHERE shard = $1 FOR UPDATE)
+UPDATE shards SET generation = generation + 1, flusher_owner = NULL, flusher_until = NULL
+FROM locked WHERE shards.shard = locked.shard
+RETURNING generation

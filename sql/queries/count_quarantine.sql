@@ -1,0 +1,1 @@
+SELECT count(*) FROM quarantine WHERE resolved_at IS NULL

@@ -1,0 +1,1 @@
+SELECT price FROM price_revisions WHERE revision = $1

@@ -1,0 +1,1 @@
+SELECT * FROM usage WHERE request_id = $1

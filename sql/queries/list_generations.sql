@@ -1,0 +1,1 @@
+SELECT shard, generation FROM shards

@@ -1,0 +1,2 @@
+SELECT coalesce(sum(amount_nanos), 0)::bigint FROM movements
+WHERE account_id = $1 AND sequence > $2 AND sequence <= $3

@@ -1,0 +1,49 @@
+"""Databases for tests: migrated once per server, then cloned, which takes milliseconds."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from proxy.store.migrate import migrate
+
+
+def in_database(dsn: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+def execute(dsn: str, *statements: str) -> None:
+    """Each by itself, for what refuses to run in a transaction."""
+
+    async def step() -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(step())
+
+
+def make_template(server_url: str) -> str:
+    """A migrated database to clone from; its name."""
+    name = f"template_{uuid.uuid4().hex}"
+    execute(server_url, f"CREATE DATABASE {name}")
+    asyncio.run(migrate(in_database(server_url, name)))
+    return name
+
+
+@contextmanager
+def cloned(server_url: str, template: str) -> Iterator[str]:
+    """A database of one's own; its DSN."""
+    name = f"test_{uuid.uuid4().hex}"
+    execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield in_database(server_url, name)
+    finally:
+        execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
