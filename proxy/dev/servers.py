@@ -48,7 +48,6 @@ __all__ = [
 
 _START_TICKS_MAX: Final = 12_000  # 60 s: crash recovery or a large append-only file
 _STOP_TICKS_MAX: Final = 4_000  # 20 s, then SIGKILL: both survive it
-_WATCH_SECONDS: Final = 0.2
 _LOG_BYTES_MAX: Final = 2**20
 _LOG_LINES_SHOWN: Final = 5
 
@@ -87,11 +86,6 @@ class Server:
 
     def kill(self) -> None:
         _kill(self._process)
-
-    async def wait_exited(self) -> None:
-        """Returns when the server ended by itself, which it should not."""
-        while not self.has_exited:  # noqa: ASYNC110 - no portable event for a child's end
-            await asyncio.sleep(_WATCH_SECONDS)
 
 
 @asynccontextmanager

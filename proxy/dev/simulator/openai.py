@@ -27,7 +27,7 @@ _INPUTS_MAX: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """What tells one provider's OpenAI dialect from another's."""
+    """What tells one provider's OpenAI dialect from another's, by the routing table's quirks."""
 
     usage: UsageAt = UsageAt.ASKED
     padding: bool = False  # `obfuscation` on every event
@@ -43,10 +43,14 @@ FLAVOURS: Final[Mapping[str, Flavour]] = {
     "openrouter": Flavour(usage=UsageAt.FINISH, comments=True),
     "groq": Flavour(usage=UsageAt.TWICE),
     "siliconflow": Flavour(usage=UsageAt.EVERY, shows_reasoning=True),
-    "qwen": Flavour(shows_reasoning=True),
+    "dashscope": Flavour(shows_reasoning=True),
     "kimi": Flavour(shows_reasoning=True),
     "minimax": Flavour(),
-    "hunyuan": Flavour(),
+    "hunyuan": Flavour(usage=UsageAt.EVERY),
+    "together": Flavour(),
+    "gemini_compat": Flavour(),
+    "cohere_compat": Flavour(),
+    "simulator": Flavour(padding=True),
 }
 
 
