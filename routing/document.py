@@ -97,7 +97,9 @@ def _compose(text: str, report: Report) -> Node:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         reason = f"is not YAML: {error.problem or error.context}"
-        report.add(Scalar(line, column, "$", "", "str"), reason, "correct the syntax here")
+        begins = error.context_mark.line + 1 if error.context_mark else line
+        instead = f"correct the syntax here or where it begins, in line {begins}"
+        report.add(Scalar(line, column, "$", "", "str"), reason, instead)
     except YAMLError as error:  # a character that YAML forbids
         reason = f"is not YAML: {str(error).splitlines()[0]}"
         report.add(Scalar(1, 1, "$", "", "str"), reason, "remove that character")

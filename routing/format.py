@@ -28,6 +28,11 @@ TOKENS_MAX: Final = 10**9
 _SECONDS_MAX: Final = 3600
 _LOOPBACK: Final = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 _HUNDRED: Final = 100
+# Credentials come from the environment, framing from the connection.
+_OUR_HEADERS: Final = frozenset(
+    "accept-encoding authorization connection content-encoding content-length content-type cookie "
+    "host proxy-authorization te trailer transfer-encoding upgrade x-api-key x-goog-api-key".split()
+)
 
 
 def parse_base_url(text: str) -> str:
@@ -61,6 +66,14 @@ def _parse_percent(text: str) -> Multiplier:
     return Multiplier(numerator, denominator * _HUNDRED)
 
 
+def _parse_header(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", text):
+        raise ValueError(f"{text!r} is not a header's name in lower case")
+    if text in _OUR_HEADERS:
+        raise ValueError(f"{text!r} is set by the gateway")
+    return text
+
+
 def _words(enum: type[Endpoint | Dialect | Carries | Role | Basis | OnCancel]) -> Choice:
     return Choice(tuple(member.value for member in enum))
 
@@ -73,7 +86,9 @@ GROUP_ID: Final = Text("a name of capital letters, digits or '_'", r"[A-Z][A-Z0-
 ENV: Final = Text(
     "the NAME of an environment variable, never a secret", r"[A-Z][A-Z0-9_]{0,127}", secret=True
 )
-HEADER: Final = Text("a header's name in lower case", r"[a-z0-9][a-z0-9-]{0,63}")
+HEADER: Final = Parsed(
+    _parse_header, "a header's name in lower case", r"[a-z0-9][a-z0-9-]{0,63}", "x-title"
+)
 BASE_URL: Final = Parsed(
     parse_base_url, "a base URL", r"https?://[^\s?#]*[^\s?#/]", "https://api.example.com/v1"
 )

@@ -218,9 +218,7 @@ class Place:
         groups = reading.names["groups"]
         if self.groups and code in groups:
             return code
-        if found.kind == "bool":
-            instead = 'YAML 1.1 reads it so; write "NO" in quotes for Norway'
-        elif code.upper() in COUNTRIES:
+        if code.upper() in COUNTRIES:
             instead = f"write {code.upper()}"
         else:
             word = f", a group ({', '.join(sorted(groups))})" if self.groups else ""
