@@ -7,8 +7,22 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.dialect.refusal import Refusal, scrub, upstream_refusal
 from proxy.domain.errors import ApiError
 from routing.table import Dialect
+
+__all__ = [
+    "ERRORS",
+    "RETRY_AFTER_SECONDS_MAX",
+    "ErrorRow",
+    "Refusal",
+    "Rendered",
+    "error_body",
+    "render_error",
+    "render_stream_error",
+    "scrub",
+    "upstream_refusal",
+]
 
 RETRY_AFTER_SECONDS_MAX: Final = 60
 _RETRY_AFTER_SECONDS: Final = 1
@@ -32,6 +46,8 @@ class Rendered:
 
 
 _BAD = ("invalid_request_error", "invalid_request_error", False)
+_UNKNOWN_KEY = ("invalid_request_error", "authentication_error", False)
+_TOO_LARGE = ("invalid_request_error", "request_too_large", False)
 _DENIED = ("permission_error", "permission_error", False)
 _BROKE = ("insufficient_quota", "billing_error", False)
 _ABSENT = ("invalid_request_error", "not_found_error", False)
@@ -43,7 +59,7 @@ ERRORS: Final[Mapping[str, ErrorRow]] = MappingProxyType(
     {
         "invalid_request": ErrorRow(400, *_BAD),
         "unsupported_parameter": ErrorRow(400, *_BAD),
-        "invalid_api_key": ErrorRow(401, "invalid_request_error", "authentication_error", False),
+        "invalid_api_key": ErrorRow(401, *_UNKNOWN_KEY),
         "insufficient_balance": ErrorRow(402, *_BROKE),
         "key_limit_exceeded": ErrorRow(402, *_BROKE),
         "jurisdiction_not_allowed": ErrorRow(403, *_DENIED),
@@ -54,7 +70,7 @@ ERRORS: Final[Mapping[str, ErrorRow]] = MappingProxyType(
         "not_found": ErrorRow(404, *_ABSENT),
         "method_not_allowed": ErrorRow(405, *_BAD),
         "request_timeout": ErrorRow(408, "invalid_request_error", "invalid_request_error", None),
-        "request_too_large": ErrorRow(413, "invalid_request_error", "request_too_large", False),
+        "request_too_large": ErrorRow(413, *_TOO_LARGE),
         "unsupported_media_type": ErrorRow(415, *_BAD),
         "rate_limited": ErrorRow(429, *_SLOW_DOWN),
         "concurrency_limited": ErrorRow(429, *_SLOW_DOWN),
@@ -89,6 +105,11 @@ def render_stream_error(code: str, message: str, dialect: Dialect) -> bytes:
         return b"event: error\ndata: %b\n\n" % orjson.dumps(_body(code, message, dialect))
     fields = {"message": message, "type": _row(code).openai_type, "code": code}
     return b"data: %b\n\n" % orjson.dumps({"error": fields})
+
+
+def error_body(code: str, message: str) -> bytes:
+    """An error inside an answer whose head has already been read as a success."""
+    return orjson.dumps(_body(code, message, Dialect.OPENAI))
 
 
 def _row(code: str) -> ErrorRow:

@@ -1,33 +1,39 @@
 """Which code speaks for a route: the seam where further dialects join."""
 
-from proxy.dialect.exchange import Answer, Outgoing, PriceOf, StreamExchange
+from collections.abc import Mapping
+from typing import Final
+
+from proxy.dialect.exchange import PriceOf, StreamExchange
+from proxy.dialect.openai_stream import OpenAIStream
+from proxy.dialect.quirks import QUIRK_OF
 from proxy.domain.call import Call
 from routing.table import Dialect, Endpoint, Route
 
+_PATHS: Final[Mapping[tuple[Endpoint, Dialect], str]] = {
+    (Endpoint.CHAT, Dialect.OPENAI): "/chat/completions",
+    (Endpoint.COMPLETIONS, Dialect.OPENAI): "/completions",
+    (Endpoint.EMBEDDINGS, Dialect.OPENAI): "/embeddings",
+}
+# (endpoint, client's dialect, upstream's dialect): what somebody here can carry between them.
+_SPOKEN: Final = frozenset((endpoint, Dialect.OPENAI, Dialect.OPENAI) for endpoint, _ in _PATHS)
+
+CALLABLE_DIALECTS: Final = frozenset(upstream for _, _, upstream in _SPOKEN)
+
 
 def supports(endpoint: Endpoint, client_dialect: Dialect, upstream_dialect: Dialect) -> bool:
-    raise NotImplementedError
+    return (endpoint, client_dialect, upstream_dialect) in _SPOKEN
 
 
 def dialect_for(endpoint: Endpoint, client_dialect: Dialect, route: Route) -> Dialect | None:
     """The dialect to speak on this route: the client's own where the upstream knows it."""
-    raise NotImplementedError
+    candidates = sorted(route.upstream.speaks, key=lambda spoken: spoken is not client_dialect)
+    return next((d for d in candidates if supports(endpoint, client_dialect, d)), None)
 
 
 def path_of(endpoint: Endpoint, dialect: Dialect) -> str:
-    """Behind the upstream's base URL, with a leading slash."""
-    raise NotImplementedError
-
-
-def make_outgoing(call: Call, route: Route) -> Outgoing:
-    """Raises UnsupportedParameterError where a hint must be carried and cannot."""
-    raise NotImplementedError
+    """Behind the upstream's base URL. Raises KeyError for what `supports` denies."""
+    return _PATHS[endpoint, dialect]
 
 
 def open_exchange(call: Call, route: Route, price_of: PriceOf) -> StreamExchange:
-    raise NotImplementedError
-
-
-def read_answer(call: Call, route: Route, body: bytes, price_of: PriceOf) -> Answer:
-    """A complete 2xx body. Raises UpstreamCutError where it is no JSON."""
-    raise NotImplementedError
+    return OpenAIStream(call, QUIRK_OF[route.upstream.quirks], price_of)

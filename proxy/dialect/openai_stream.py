@@ -1,0 +1,224 @@
+"""A streamed answer from an upstream that speaks OpenAI's dialect, to a client that does too.
+
+Bytes pass as they came, but for four things: events that state usage (priced where the client
+asked, removed where it did not), upstreams' comments, errors (scrubbed of credentials), and the
+terminal `[DONE]`, which waits for the charge.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+from proxy.dialect import sse
+from proxy.dialect.errors import render_stream_error
+from proxy.dialect.exchange import PriceOf
+from proxy.dialect.quirks import Quirk
+from proxy.dialect.refusal import InBandError, find_error, scrub
+from proxy.dialect.text import choice_bytes
+from proxy.dialect.usage import (
+    Statement,
+    find_statement,
+    is_zero,
+    merge_statements,
+    read_usage,
+)
+from proxy.dialect.usage_edit import with_cost, without_usage
+from proxy.domain.call import Call
+from proxy.domain.usage import Usage
+from routing.table import Dialect
+
+DONE: Final = b"data: [DONE]\n\n"
+_DONE_DATA: Final = b"[DONE]"
+_NULL_USAGE: Final = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null')
+# What may stand beside usage in a chunk without choices that a client must not lose.
+_CONTENT: Final = frozenset(
+    {"citations", "moderation", "prompt_annotations", "prompt_filter_results"}
+)
+
+
+class OpenAIStream:
+    """Implements `StreamExchange`. Feeds, in order, what the upstream sent."""
+
+    def __init__(self, call: Call, quirk: Quirk, price_of: PriceOf) -> None:
+        self._wants_usage = call.wants_usage
+        self._choices = choices_returned(call)
+        self._quirk = quirk
+        self._price_of = price_of
+        self._splitter = sse.EventSplitter()
+        self._terminal: bytes | None = None
+        self._finished: set[int] = set()
+        self._statement: Statement | None = None
+        self._usage: Usage | None = None
+        self._served_model: str | None = None
+        self._service_tier: str | None = None
+        self._has_error = False
+        self._text_bytes = 0
+
+    def feed(self, data: bytes) -> bytes:
+        return self._relay(self._splitter.feed(data)) if self._terminal is None else b""
+
+    def end(self) -> bytes:
+        """Drops an event that was cut inside its JSON: a client could only fail on it."""
+        events = self._splitter.flush() if self._terminal is None else []
+        return self._relay([e._replace(raw=sse.ended(e.raw)) for e in events if _is_whole(e)])
+
+    def closing(self) -> bytes:
+        """`[DONE]`, made where it never came. After an error event nothing has to follow."""
+        if self._terminal is not None:
+            return self._terminal
+        return b"" if self._has_error else DONE
+
+    @property
+    def is_done(self) -> bool:
+        return self._terminal is not None
+
+    @property
+    def is_complete(self) -> bool:
+        return self._terminal is not None or len(self._finished) >= self._choices
+
+    @property
+    def has_error(self) -> bool:
+        return self._has_error
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self.stated_zero else self._usage
+
+    @property
+    def stated_zero(self) -> bool:
+        """The upstream says that nothing was used, and yet there is text: an alarm, no usage."""
+        return self._usage is not None and is_zero(self._usage) and self._text_bytes > 0
+
+    @property
+    def text_bytes(self) -> int:
+        return self._text_bytes
+
+    def _relay(self, events: list[sse.Event]) -> bytes:
+        if len(events) == 1:
+            return self._pass(events[0])
+        return b"".join(map(self._pass, events))
+
+    def _pass(self, event: sse.Event) -> bytes:
+        """The event as the client gets it."""
+        data = event.data
+        if self._terminal is not None or event.is_comment:
+            return b""
+        if event.has_comment:
+            event = event._replace(raw=sse.without_comments(event.raw))
+        if data is None:
+            return event.raw
+        if data.startswith(_DONE_DATA):
+            self._terminal = event.raw
+            return b""
+        chunk = _parse(data)
+        if not isinstance(chunk, dict):
+            return event.raw
+        return self._pass_chunk(event, data, chunk)
+
+    def _pass_chunk(self, event: sse.Event, data: bytes, chunk: dict[str, Any]) -> bytes:
+        choices = chunk.get("choices")
+        if isinstance(choices, list):
+            for choice in choices:
+                self._read_choice(choice)
+        error = None
+        if not choices or "error" in chunk or "base_resp" in chunk or event.name is not None:
+            error = find_error(chunk, self._quirk, event.name)
+        if b'usage"' in data:
+            edited = self._usage_edited(data, chunk, is_error=error is not None)
+            if edited is None:
+                return b""
+            if edited is not data:
+                event = _with_data(event, data, edited)
+        return event.raw if error is None else self._error_event(event, error)
+
+    def _read_choice(self, choice: object) -> None:
+        if not isinstance(choice, dict):
+            return
+        self._text_bytes += choice_bytes(choice)
+        finish, index = choice.get("finish_reason"), choice.get("index")
+        if finish and isinstance(finish, str):
+            self._finished.add(index if isinstance(index, int) else 0)
+            if finish in self._quirk.error_finishes:
+                self._has_error = True
+
+    def _usage_edited(self, data: bytes, chunk: dict[str, Any], *, is_error: bool) -> bytes | None:
+        """The chunk's JSON with its usage as the client asked; None where the client sees nothing
+        of the chunk."""
+        statement = find_statement(chunk)
+        if statement is not None:
+            self._read_statement(statement, chunk)
+        if self._wants_usage:
+            if statement is None or self._usage is None or self.stated_zero:
+                return data
+            return with_cost(data, chunk, self._price_of(self._usage))
+        if statement is None:
+            return _without_null_usage(data, chunk)
+        if not chunk.get("choices") and not is_error and _CONTENT.isdisjoint(chunk):
+            return None
+        return without_usage(data, chunk)
+
+    def _read_statement(self, statement: Statement, chunk: dict[str, Any]) -> None:
+        self._statement = merge_statements(self._statement, statement)
+        model, tier = chunk.get("model"), chunk.get("service_tier")
+        self._served_model = model if isinstance(model, str) else self._served_model
+        self._service_tier = tier if isinstance(tier, str) else self._service_tier
+        self._usage = read_usage(
+            self._statement,
+            self._quirk,
+            served_model=self._served_model,
+            service_tier=self._service_tier,
+        )
+
+    def _error_event(self, event: sse.Event, error: InBandError) -> bytes:
+        self._has_error = True
+        if error.passes:
+            return scrub(event.raw)
+        return render_stream_error("upstream_error", error.message, Dialect.OPENAI)
+
+
+def choices_returned(call: Call) -> int:
+    """How many finish reasons a complete answer has. `best_of` candidates are not returned."""
+    asked = call.body.get("n")
+    prompts = call.body.get("prompt")
+    each = asked if isinstance(asked, int) else 1
+    is_list_of_prompts = isinstance(prompts, list) and not all(isinstance(p, int) for p in prompts)
+    return max(each, 1) * (len(prompts) if is_list_of_prompts and prompts else 1)
+
+
+def _parse(data: bytes) -> object:
+    """None where it is not JSON. Python's parser takes what orjson refuses (NaN in logprobs)."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+
+
+def _is_whole(event: sse.Event) -> bool:
+    data = event.data
+    return data is None or data.startswith(_DONE_DATA) or _parse(data) is not None
+
+
+def _without_null_usage(data: bytes, chunk: dict[str, Any]) -> bytes:
+    """Nearly every chunk of an upstream that was asked for usage says `"usage":null`."""
+    if "usage" not in chunk:
+        return data
+    if data.count(b'usage"') == 1:
+        edited, count = _NULL_USAGE.subn(b"", data)
+        if count == 1:
+            return edited
+    return without_usage(data, chunk)
+
+
+def _with_data(event: sse.Event, data: bytes, edited: bytes) -> sse.Event:
+    """Edited JSON is one line, or has the lines it came with."""
+    at = event.raw.find(data)
+    if at >= 0:
+        return event._replace(raw=event.raw[:at] + edited + event.raw[at + len(data) :])
+    name = b"" if event.name is None else b"event: %b\n" % event.name
+    lines = b"".join(b"data: %b\n" % line for line in edited.split(b"\n"))
+    return event._replace(raw=name + lines + b"\n")

@@ -1,0 +1,91 @@
+"""The request as an upstream that speaks OpenAI's dialect gets it."""
+
+from typing import Any, Final
+
+import orjson
+
+from proxy import __version__
+from proxy.dialect.exchange import Outgoing
+from proxy.dialect.parameters import without_hints
+from proxy.dialect.quirks import QUIRK_OF, Quirk, UsageInStreams
+from proxy.domain.call import Call
+from proxy.domain.errors import UnsupportedParameterError
+from routing.table import Endpoint, Route
+
+_USER_AGENT: Final = f"ApiLink/{__version__}"
+_STREAMED: Final = (Endpoint.CHAT, Endpoint.COMPLETIONS)
+# Tiers that cost what no tier costs; any other is sent only where the route's cost knows it.
+_PLAIN_TIERS: Final = frozenset({"auto", "default", "standard", "standard_only"})
+
+
+def make_outgoing(call: Call, route: Route) -> Outgoing:
+    """The body under the upstream's name of the model, the route's own fields over it.
+
+    Raises UnsupportedParameterError where the client insists on a hint that would be dropped.
+    """
+    quirk = QUIRK_OF[route.upstream.quirks]
+    dropped = hints_dropped(call, route)
+    if dropped and call.preferences.require_parameters:
+        names = ", ".join(sorted(dropped))
+        raise UnsupportedParameterError(
+            f"{route.provider.id} cannot carry {names}, and provider.require_parameters is true.",
+            param=min(dropped),
+        )
+    body = without_hints(call.body, dropped) if dropped else dict(call.body)
+    body["model"] = route.model
+    if quirk.max_tokens_only and "max_completion_tokens" in body:
+        limit = body.pop("max_completion_tokens")
+        if limit is not None:
+            body["max_tokens"] = limit
+    if call.stream and call.endpoint in _STREAMED:
+        _ask_for_usage(body, quirk)
+    if route.body:
+        body = _merged(body, route.body)
+    return Outgoing(orjson.dumps(body), _headers(call, route), tuple(sorted(dropped)))
+
+
+def hints_dropped(call: Call, route: Route) -> frozenset[str]:
+    """The hints of a call that this route cannot carry."""
+    if not call.hints:
+        return call.hints
+    dropped = call.hints - QUIRK_OF[route.upstream.quirks].carries
+    if "service_tier" in call.hints and not _tier_is_priced(call.body["service_tier"], route):
+        dropped |= {"service_tier"}
+    return dropped
+
+
+def _tier_is_priced(tier: object, route: Route) -> bool:
+    if not isinstance(tier, str):
+        return False
+    return tier in _PLAIN_TIERS or any(tier in row.service_tiers for row in route.cost.rows)
+
+
+def _ask_for_usage(body: dict[str, Any], quirk: Quirk) -> None:
+    match quirk.usage_in_streams:
+        case UsageInStreams.ASK:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        case UsageInStreams.NEVER_ASK:
+            body.pop("stream_options", None)
+        case UsageInStreams.ALWAYS:
+            pass
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Objects are merged, everything else is replaced."""
+    merged = dict(under)
+    for name, value in over.items():
+        before = merged.get(name)
+        both = isinstance(before, dict) and isinstance(value, dict)
+        merged[name] = _merged(before or {}, value) if both else value
+    return merged
+
+
+def _headers(call: Call, route: Route) -> dict[str, str]:
+    """An allowlist: nothing of the client's headers but what its dialect let through."""
+    return {
+        **call.headers,
+        "accept": "text/event-stream" if call.stream else "application/json",
+        "content-type": "application/json",
+        "user-agent": _USER_AGENT,
+        **route.headers,
+    }

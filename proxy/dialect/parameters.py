@@ -1,0 +1,122 @@
+"""The one table of parameters that a route may be unable to carry.
+
+*Needs* change what the answer means: a route that cannot carry one is not offered. *Hints* change
+how it is made, kept or paid: a route that cannot carry one gets the request without it.
+Everything else passes as it came.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from routing.table import Carries
+
+_CONTENT_NEEDS: Final[Mapping[str, Carries]] = {
+    "image_url": Carries.IMAGE,
+    "input_image": Carries.IMAGE,
+    "image": Carries.IMAGE,
+    "input_audio": Carries.AUDIO,
+    "audio": Carries.AUDIO,
+    "audio_url": Carries.AUDIO,
+    "file": Carries.DOCUMENT,
+    "input_file": Carries.DOCUMENT,
+    "document": Carries.DOCUMENT,
+    "document_url": Carries.DOCUMENT,
+}
+
+HINTS: Final = frozenset(
+    {
+        "betas",
+        "cache_control",  # wherever it stands: on the request, a message, a part, a tool
+        "context_management",
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning",
+        "reasoning_effort",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+        "verbosity",
+    }
+)
+_NESTED_HINT: Final = "cache_control"
+
+
+def needs_of(body: Mapping[str, Any]) -> frozenset[Carries]:
+    return frozenset(_needs(body))
+
+
+def hints_of(body: Mapping[str, Any]) -> frozenset[str]:
+    found = {name for name in HINTS if body.get(name) is not None}
+    if any(_NESTED_HINT in holder for holder in _holders(body)):
+        found.add(_NESTED_HINT)
+    return frozenset(found)
+
+
+def without_hints(body: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
+    """A copy that shares what it does not change."""
+    kept = {name: value for name, value in body.items() if name not in dropped}
+    if _NESTED_HINT in dropped:
+        for name in ("messages", "tools"):
+            if name in kept:
+                kept[name] = _without_nested(kept[name])
+    return kept
+
+
+def content_parts(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The typed parts of every message."""
+    for message in _dicts(body.get("messages")):
+        yield from _dicts(message.get("content"))
+
+
+def _needs(body: Mapping[str, Any]) -> Iterator[Carries]:
+    if any(body.get(name) for name in ("tools", "tool_choice", "functions", "function_call")):
+        yield Carries.TOOLS
+    if body.get("stop"):
+        yield Carries.STOP
+    if any(_above_one(body.get(name)) for name in ("n", "best_of")):
+        yield Carries.N
+    if body.get("top_logprobs") or body.get("logprobs") not in (None, False):
+        yield Carries.LOGPROBS
+    shape = body.get("response_format")
+    if isinstance(shape, dict) and shape.get("type") not in (None, "text"):
+        yield Carries.JSON_SCHEMA
+    modalities = body.get("modalities")
+    if body.get("audio") or (isinstance(modalities, list) and "audio" in modalities):
+        yield Carries.AUDIO
+    for part in content_parts(body):
+        need = _CONTENT_NEEDS.get(str(part.get("type")))
+        if need is not None:
+            yield need
+
+
+def _above_one(value: object) -> bool:
+    return isinstance(value, int) and value > 1
+
+
+def _holders(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Where a `cache_control` may stand below the request itself."""
+    for message in _dicts(body.get("messages")):
+        yield message
+        yield from _dicts(message.get("content"))
+    for tool in _dicts(body.get("tools")):
+        yield tool
+        yield from _dicts([tool.get("function")])
+
+
+def _without_nested(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nested(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: item for name, item in value.items() if name != _NESTED_HINT}
+    for name in ("content", "function"):
+        if isinstance(kept.get(name), (list, dict)):
+            kept[name] = _without_nested(kept[name])
+    return kept
+
+
+def _dicts(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
