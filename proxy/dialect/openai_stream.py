@@ -14,6 +14,7 @@ import orjson
 from proxy.dialect import sse
 from proxy.dialect.errors import render_stream_error
 from proxy.dialect.exchange import PriceOf
+from proxy.dialect.parse import prompt_count
 from proxy.dialect.quirks import Quirk
 from proxy.dialect.refusal import InBandError, find_error, scrub
 from proxy.dialect.text import choice_bytes
@@ -181,10 +182,8 @@ class OpenAIStream:
 def choices_returned(call: Call) -> int:
     """How many finish reasons a complete answer has. `best_of` candidates are not returned."""
     asked = call.body.get("n")
-    prompts = call.body.get("prompt")
     each = asked if isinstance(asked, int) else 1
-    is_list_of_prompts = isinstance(prompts, list) and not all(isinstance(p, int) for p in prompts)
-    return max(each, 1) * (len(prompts) if is_list_of_prompts and prompts else 1)
+    return each * prompt_count(call.body.get("prompt"))
 
 
 def _parse(data: bytes) -> object:

@@ -12,7 +12,9 @@ class Call:
     """What was asked. `body` is the decoded JSON without our extensions, never changed in place.
 
     `prompt_tokens_bound` is an upper bound on the input: one token per byte of text, and a fixed
-    bound per image; the model's context caps it. `output_tokens_max` is what the client stated.
+    bound per image; the model's context caps it. `prompt_bytes` is its likely size, four bytes for
+    each token of an image: what an estimate starts from. `output_tokens_max` is what the client
+    stated.
     """
 
     endpoint: Endpoint
@@ -20,6 +22,7 @@ class Call:
     model: str
     body: dict[str, Any]
     prompt_tokens_bound: int
+    prompt_bytes: int = 0
     stream: bool = False
     wants_usage: bool = False  # in a stream; answers that do not stream always carry it
     output_tokens_max: int | None = None

@@ -1,0 +1,126 @@
+"""What a request may say to us beside its dialect: read here and removed from the body.
+
+The names are OpenRouter's where it has one. All of it only ever narrows where a request may go.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.dialect.fields import (
+    bad,
+    read_bool,
+    read_decimal,
+    read_object,
+    read_texts,
+    refuse_unknown,
+)
+from routing.policy import Preferences
+
+JURISDICTIONS_HEADER: Final = "x-apilink-jurisdictions"
+EXTENSIONS: Final = frozenset({"provider", "models", "jurisdictions"})
+
+_PROVIDER: Final = frozenset(
+    {
+        "allow_fallbacks",
+        "data_collection",
+        "ignore",
+        "max_price",
+        "only",
+        "order",
+        "require_parameters",
+        "sort",
+        "zdr",
+    }
+)
+_SORTS: Final = frozenset({"price", "throughput", "latency"})
+_ENTRIES_MAX: Final = 300  # there are 249 countries
+_MODELS_MAX: Final = 8
+_COUNTRY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,31}")  # a country or a group's name
+_COUNTRY_CHARS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    preferences: Preferences
+    fallback_models: tuple[str, ...]
+    jurisdictions_allow: tuple[str, ...] | None
+    jurisdictions_deny: tuple[str, ...]
+
+
+def read_extensions(body: Mapping[str, Any], headers: Mapping[str, str]) -> Extensions:
+    """Raises InvalidRequestError, which names the field."""
+    allow, deny = _jurisdictions(body, headers)
+    return Extensions(
+        preferences=_preferences(read_object(body, "provider")),
+        fallback_models=read_texts(body, "models", _MODELS_MAX),
+        jurisdictions_allow=allow,
+        jurisdictions_deny=deny,
+    )
+
+
+def _preferences(provider: dict[str, Any]) -> Preferences:
+    if not provider:
+        return Preferences()
+    at = "provider."
+    refuse_unknown(provider, _PROVIDER, "provider")
+    prices = read_object(provider, "max_price", at=at)
+    refuse_unknown(prices, frozenset({"prompt", "completion"}), "provider.max_price")
+    return Preferences(
+        order=read_texts(provider, "order", _ENTRIES_MAX, at=at),
+        only=frozenset(read_texts(provider, "only", _ENTRIES_MAX, at=at)),
+        ignore=frozenset(read_texts(provider, "ignore", _ENTRIES_MAX, at=at)),
+        allow_fallbacks=read_bool(provider, "allow_fallbacks", at=at, default=True),
+        sort=_sort(provider.get("sort")),
+        max_prompt_price=read_decimal(prices, "prompt", at="provider.max_price."),
+        max_completion_price=read_decimal(prices, "completion", at="provider.max_price."),
+        require_parameters=read_bool(provider, "require_parameters", at=at),
+        deny_data_collection=_denies_collection(provider.get("data_collection")),
+        zdr=read_bool(provider, "zdr", at=at),
+    )
+
+
+def _sort(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in _SORTS:
+        raise bad("provider.sort", f"is none of {', '.join(sorted(_SORTS))}")
+    return value
+
+
+def _denies_collection(value: object) -> bool:
+    if value not in (None, "allow", "deny"):
+        raise bad("provider.data_collection", 'is neither "allow" nor "deny"')
+    return value == "deny"
+
+
+def _jurisdictions(
+    body: Mapping[str, Any], headers: Mapping[str, str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    stated = body.get("jurisdictions")
+    header = headers.get(JURISDICTIONS_HEADER, headers.get("X-ApiLink-Jurisdictions"))
+    if header is not None:
+        if stated is not None:
+            raise bad("jurisdictions", f"stands in the body and in {JURISDICTIONS_HEADER}")
+        return _countries([c.strip() for c in header.split(",")], JURISDICTIONS_HEADER), ()
+    if stated is None:
+        return None, ()
+    found = read_object(body, "jurisdictions")
+    refuse_unknown(found, frozenset({"allow", "deny"}), "jurisdictions")
+    at = "jurisdictions."
+    allow = read_texts(found, "allow", _ENTRIES_MAX, at=at)
+    deny = read_texts(found, "deny", _ENTRIES_MAX, at=at)
+    if found.get("allow") is not None and not allow:
+        raise bad("jurisdictions.allow", "is empty: nothing would be allowed")
+    return (
+        _countries(allow, "jurisdictions.allow") if allow else None,
+        _countries(deny, "jurisdictions.deny"),
+    )
+
+
+def _countries(names: tuple[str, ...] | list[str], param: str) -> tuple[str, ...]:
+    for name in names:
+        if not _COUNTRY.fullmatch(name):
+            raise bad(param, "is not a list of country codes or group names")
+    return tuple(name.upper() if len(name) == _COUNTRY_CHARS else name for name in names)

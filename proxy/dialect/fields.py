@@ -1,0 +1,77 @@
+"""Reading typed fields out of a decoded body: every mistake names its field."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from proxy.domain.errors import InvalidRequestError
+from routing.money import parse_decimal
+
+
+def bad(param: str, reason: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{param} {reason}.", param=param)
+
+
+def read_bool(holder: Mapping[str, Any], name: str, *, at: str = "", default: bool = False) -> bool:
+    """null counts as absent, as everywhere here."""
+    value = holder.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise bad(at + name, "is neither true nor false")
+    return value
+
+
+def read_integer(holder: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+    value = holder.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise bad(name, "is not an integer")
+    if not least <= value <= most:
+        raise bad(name, f"is not between {least} and {most}")
+    return value
+
+
+def read_object(holder: Mapping[str, Any], name: str, *, at: str = "") -> dict[str, Any]:
+    value = holder.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise bad(at + name, "is not an object")
+    return value
+
+
+def read_texts(holder: Mapping[str, Any], name: str, most: int, *, at: str = "") -> tuple[str, ...]:
+    """A list of non-empty strings, empty where it is absent."""
+    value = holder.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        raise bad(at + name, "is not a list of strings")
+    if len(value) > most:
+        raise bad(at + name, f"has more than {most} entries")
+    return tuple(value)
+
+
+def read_decimal(holder: Mapping[str, Any], name: str, *, at: str = "") -> Decimal | None:
+    """A number, or one in a string: not negative, in plain notation."""
+    value = holder.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise bad(at + name, "is not a number")
+    try:
+        found = parse_decimal(f"{Decimal(str(value)):f}" if not isinstance(value, str) else value)
+    except ValueError:
+        raise bad(at + name, "is not a plain decimal number") from None
+    if found < 0:
+        raise bad(at + name, "is negative")
+    return found
+
+
+def refuse_unknown(holder: Mapping[str, Any], known: frozenset[str], at: str) -> None:
+    """Inside our own extensions only: a misspelt restriction must not be ignored."""
+    for name in holder:
+        if name not in known:
+            raise bad(f"{at}.{name[:64]}", f"is unknown; known are {', '.join(sorted(known))}")
