@@ -4,7 +4,7 @@ It answers with invented text, counts its tokens by one rule, remembers what it 
 in the ways that real providers break, when told to (see `script`).
 """
 
-from proxy.dev.simulator.script import Script, ScriptError, parse_script
+from proxy.dev.simulator.script import Script, ScriptError, UsageAt, parse_script
 from proxy.dev.simulator.server import Pace, Served, Simulator
 
-__all__ = ["Pace", "Script", "ScriptError", "Served", "Simulator", "parse_script"]
+__all__ = ["Pace", "Script", "ScriptError", "Served", "Simulator", "UsageAt", "parse_script"]
