@@ -69,21 +69,24 @@ async def open_gateway(
                 environ=environ,
                 clock=clock,
                 find_upstream=live_table.find_upstream,
-                path_of=lambda _, request: path_of(request.endpoint, request.dialect),
+                path_of=path_of,
                 ssl_context=ssl_context,
             )
         )
         gateway = _gateway_of(settings, live_table, ledger, upstreams, clock)
         stack.push_async_callback(gateway.close, seconds=settings.shutdown_seconds_max)
-        stop, cutting = asyncio.Event(), asyncio.Event()
+        stop = asyncio.Event()
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(stop.set)
         group.create_task(run_jobs(_gateway_jobs(live_table, gateway, ledger, store), stop))
-        group.create_task(_cut(gateway, cutting))
-        stack.callback(cutting.set)
         parts = _parts_of(settings, live_table, gateway, ledger, store, upstreams, clock)
         base_url = await stack.enter_async_context(
-            open_server(make_app(parts, settings), settings, cutting=cutting, reuse_port=reuse_port)
+            open_server(
+                make_app(parts, settings),
+                settings,
+                cut=lambda: gateway.close(seconds=0),
+                reuse_port=reuse_port,
+            )
         )
         yield RunningGateway(base_url, gateway, ledger, live_table)
 
@@ -177,11 +180,6 @@ def _gateway_jobs(
             step=lambda: ledger.prune_once(store.flushes),
         ),
     ]
-
-
-async def _cut(gateway: Gateway, cutting: asyncio.Event) -> None:
-    await cutting.wait()
-    await gateway.close(seconds=0)
 
 
 async def _settled(ledger: RedisLedger) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.dialect.errors import Refusal, scrub, upstream_refusal
-from proxy.dialect.select import dialect_for, make_outgoing
+from proxy.dialect.outgoing import make_outgoing
+from proxy.dialect.select import dialect_for
 from proxy.domain.clock import Clock
 from proxy.domain.errors import (
     ApiError,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from uuid import UUID
 
-from proxy.dialect.estimate import Estimator, prompt_bytes
+from proxy.dialect.estimate import Estimator
 from proxy.dialect.exchange import StreamExchange
 from proxy.domain.account import ApiKey
 from proxy.domain.call import Call, Caller
@@ -95,8 +95,8 @@ class Journey:
             return NO_USAGE
         quantities = estimator.estimate(
             self.candidate.model.id,
-            prompt_bytes(self.call),
-            text_bytes,
+            prompt_bytes=self.call.prompt_bytes,
+            text_bytes=text_bytes,
         )
         return Usage(quantities, UsageSource.ESTIMATED)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from proxy.dialect.select import supports
+from proxy.dialect.select import CALLABLE_DIALECTS
 from proxy.domain.account import ApiKey
 from proxy.domain.call import Call
 from proxy.gateway.refusals import routing_refusal
@@ -13,7 +13,7 @@ from routing.money import Nanos
 from routing.policy import Jurisdictions, Policy
 from routing.price import worst_case_nanos
 from routing.select import resolve_jurisdictions, select_routes
-from routing.table import Dialect, Model, Route, RoutingTable
+from routing.table import Model, Route, RoutingTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,6 @@ class Planner:
     def _routes(
         self, table: RoutingTable, key: ApiKey, call: Call, name: str, at: datetime
     ) -> tuple[Model, tuple[Route, ...]]:
-        callable_dialects = frozenset(
-            dialect for dialect in Dialect if supports(call.endpoint, call.dialect, dialect)
-        )
         selection = select_routes(
             table,
             name,
@@ -109,7 +106,7 @@ class Planner:
             policy=policy_of(table, key, call),
             today=at.date(),
             is_available=self.is_available,
-            callable_dialects=callable_dialects,
+            callable_dialects=CALLABLE_DIALECTS,
             draw=self.draw(),
         )
         return selection.model, selection.routes

@@ -11,7 +11,8 @@ from typing import Final
 
 from proxy.dialect.errors import render_stream_error
 from proxy.dialect.exchange import StreamExchange
-from proxy.dialect.select import open_exchange, read_answer
+from proxy.dialect.openai_answer import read_answer
+from proxy.dialect.select import open_exchange
 from proxy.domain.charge import Status
 from proxy.domain.clock import Clock
 from proxy.domain.errors import (
@@ -57,7 +58,7 @@ class Relay:
         price = price_of(candidate.model, journey.plan.at)
         try:
             body = await _read_whole(reply)
-            answer = read_answer(journey.call, candidate.route, body, price)
+            answer = read_answer(journey.call, candidate.route.upstream.quirks, body, price)
         except UpstreamError as error:
             settlement.close(_ended(journey, Status.UPSTREAM_CUT))
             raise BadUpstreamError("The provider's answer broke off.") from error

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from proxy.dialect.estimate import Estimator, prompt_bytes
+from proxy.dialect.estimate import Estimator
 from proxy.domain.charge import Charge
 from proxy.domain.clock import Clock
 from proxy.domain.outcome import Hold
@@ -58,7 +58,7 @@ class Settlement:
         if usage.source is UsageSource.REPORTED and self._journey.candidate is not None:
             self._estimator.learn(
                 self._journey.candidate.model.id,
-                prompt_bytes(self._journey.call),
-                self._journey.text_bytes,
-                usage.quantities,
+                quantities=usage.quantities,
+                prompt_bytes=self._journey.call.prompt_bytes,
+                text_bytes=self._journey.text_bytes,
             )
