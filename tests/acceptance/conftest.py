@@ -1,0 +1,32 @@
+"""A platform per test, on the session's servers: its own database, and a Redis of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.dev.servers import Server, run_redis
+from tests.support.databases import cloned, make_template
+from tests.support.platform import PlatformFactory, open_platform, settings_for
+
+
+@pytest.fixture(scope="session")
+def platform_template(postgres_server: Server) -> str:
+    return make_template(postgres_server.url)
+
+
+@pytest.fixture
+def start_platform(
+    postgres_server: Server, platform_template: str, short_dir: Path, tmp_path: Path
+) -> Iterator[PlatformFactory]:
+    """`async with start_platform(table_text, **settings) as platform:` once per test."""
+    with (
+        cloned(postgres_server.url, platform_template) as dsn,
+        run_redis(tmp_path / "redis") as redis,
+    ):
+
+        def start(table_text: str, **changes: Any) -> Any:
+            return open_platform(settings_for(redis.url, dsn, tmp_path, **changes), table_text)
+
+        yield start
