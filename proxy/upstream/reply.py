@@ -14,12 +14,13 @@ from proxy.upstream.inflate import Inflater
 class HttpReply:
     """`Reply` of `proxy.domain.ports` over one response.
 
-    `protocol` is the response's connection; it tells how a body ended whose framing is the
-    connection's end. It is not asked about other bodies: it may serve the next request by then.
+    `protocol` is the response's connection. It is asked only before the body's end, or where the
+    connection's end is the body's end: otherwise it may serve another request by then.
     """
 
     __slots__ = (
         "_content",
+        "_ends_with_connection",
         "_error",
         "_headers",
         "_idle_seconds",
@@ -38,7 +39,8 @@ class HttpReply:
         self._headers: dict[str, str] | None = None
         coding = content_coding(response)
         self._inflater = Inflater(coding) if coding else None
-        self._protocol = protocol if _ends_with_connection(response) else None
+        self._protocol = protocol
+        self._ends_with_connection = _ends_with_connection(response)
         self._error: UpstreamError | None = None
         self._loop = asyncio.get_running_loop()
         self._idle_seconds = idle_seconds
@@ -79,8 +81,13 @@ class HttpReply:
             self._response.close()
 
     def check_idle(self, now: float) -> None:
-        if self._waits_since is not None and now - self._waits_since > self._idle_seconds:
-            self._waits_since = None
+        if self._waits_since is None:
+            return
+        if (
+            not self._protocol.connected
+        ):  # aiohttp closes on garbage between chunks and wakes nobody
+            self._content.set_exception(UpstreamCutError("the body was cut: bad framing"))
+        elif now - self._waits_since > self._idle_seconds:
             self._content.set_exception(UpstreamIdleError(f"silent for {self._idle_seconds} s"))
 
     async def _read_raw(self) -> bytes:
@@ -92,7 +99,7 @@ class HttpReply:
         self._waits_since = self._loop.time()
         try:
             data = await self._content.readany()
-        except UpstreamIdleError as error:
+        except (UpstreamIdleError, UpstreamCutError) as error:
             self._error = error
             raise
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, RuntimeError) as e:
@@ -117,7 +124,7 @@ class HttpReply:
         return data
 
     def _was_reset(self) -> bool:
-        return self._protocol is not None and isinstance(self._protocol.exception(), OSError)
+        return self._ends_with_connection and isinstance(self._protocol.exception(), OSError)
 
 
 def content_coding(response: aiohttp.ClientResponse) -> str:
