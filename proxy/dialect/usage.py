@@ -139,8 +139,14 @@ class _Reader:
         return self._disjoint(prompt, audio, completion, reasoning)
 
     def _disjoint(self, prompt: int, audio: int, completion: int, reasoning: int) -> Quantities:
-        cached, fresh = self._cut(self._cached(), prompt, prompt)
-        written, fresh = self._cut(self._written(), fresh, fresh)
+        cached, written = self._cached(), self._written()
+        if written and cached + written > prompt:
+            # Gemini through OpenRouter counts what it wrote and read at once as both: the dearer
+            # of the two stands.
+            cached = max(cached - written, 0)
+            self.clamped = True
+        written, fresh = self._cut(written, prompt, prompt)
+        cached, fresh = self._cut(cached, fresh, fresh)
         # Cached audio is counted among both: it is cached first, and no contradiction.
         audio, fresh = self._cut(audio, fresh, prompt)
         image, fresh = self._cut(self._part("image_tokens", "prompt_tokens_details"), fresh, prompt)
