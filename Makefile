@@ -1,7 +1,9 @@
 # `make help` lists what there is to do.
 PYTHON ?= python3
+ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench lock clean
@@ -10,10 +12,10 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/.run ## everything on this machine: stores, gateway, a simulated provider, a demo key
-	@$(BIN)/apilink dev
+	@exec $(BIN)/apilink dev $(ARGS)
 
 test: $(VENV)/.dev lint ## lint, types, layers, then every test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy and the layers
 	$(BIN)/ruff check .
@@ -22,30 +24,37 @@ lint: $(VENV)/.dev ## ruff, mypy and the layers
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.dev ## CPU per request and per chunk, beside nginx and bare aiohttp, in one run
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(VENV)/.dev ## renew the lock files from pyproject.toml
 	for extras in "" "embedded" "embedded dev"; do \
 	  out=requirements$$(test -z "$$extras" || echo "-$${extras##* }").lock; \
 	  $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
 	    --python-version 3.11 $$(for extra in $$extras; do echo --extra $$extra; done) \
-	    pyproject.toml -o $$out; \
+	    pyproject.toml -o $$out || exit 1; \
 	done
 
 clean: ## forget the environment and the data of `make run`
 	rm -rf $(VENV) .apilink
 
+# An environment that could not be made whole (a Python without ensurepip leaves half of one) is
+# removed, so that the next try does not build on it.
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) --version): Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@echo "Making $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The project itself is put on the path, not installed: nothing has to be built on a fresh machine.
-$(VENV)/.run: requirements-embedded.lock $(VENV)/bin/python
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-embedded.lock
-	$(BIN)/python deploy/link.py
-	touch $@
+$(VENV)/.run: requirements-embedded.lock | $(VENV)/bin/python
+	@echo "Installing what requirements-embedded.lock names"
+	@$(PIP) -r requirements-embedded.lock
+	@$(BIN)/python deploy/link.py
+	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/bin/python
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python deploy/link.py
-	touch $@ $(VENV)/.run
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
+	@echo "Installing what requirements-dev.lock names"
+	@$(PIP) -r requirements-dev.lock
+	@$(BIN)/python deploy/link.py
+	@touch $@ $(VENV)/.run
