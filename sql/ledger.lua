@@ -36,7 +36,7 @@ local SKEW_MS = 600000
 local MARKER_MS = REMEMBERED_MS + 2 * SKEW_MS
 
 -- clock: the one line that reads time.
-local function server_ms(_) local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000) end
+local function server_ms(_) local t = redis.call('TIME') return t[1] * 1e3 + math.floor(t[2] / 1e3) end
 
 local function text(number)
   return string.format('%.0f', number)
@@ -79,7 +79,7 @@ local function read_shard(name, generation)
     return nil, redis.error_reply('NOSHARD the shard is not open')
   end
   if s[1] ~= generation then
-    return nil, redis.error_reply('STALEGENERATION the shard is at ' .. s[1])
+    return nil, redis.error_reply('STALEGENERATION ' .. s[1])
   end
   local raw, last = server_ms(name), tonumber(s[2])
   return {
@@ -257,7 +257,9 @@ end
 
 -- Gives a hold back to wallet and key. A hold counts in its own window only.
 local function free(hold, wallet_name, key, tokens)
-  add(wallet_name, 'held', -hold.amount)
+  if redis.call('HEXISTS', wallet_name, 'balance') == 1 then
+    add(wallet_name, 'held', -hold.amount)
+  end
   if not key.loaded then
     return
   end
@@ -319,7 +321,7 @@ local function open_shard(keys, args)
   end
   local at = redis.call('HGET', name, 'generation')
   if at and tonumber(at) > tonumber(generation) then
-    return redis.error_reply('STALEGENERATION the shard is at ' .. at)
+    return redis.error_reply('STALEGENERATION ' .. at)
   end
   if at == generation then
     redis.call('HSET', name, 'lease_ms', lease)
@@ -353,7 +355,7 @@ local function load_wallet(keys, args)
   if not natural(digits) or not natural(args[3]) then
     return bad_call('a balance and a sequence are whole numbers')
   end
-  if redis.call('EXISTS', keys[2]) == 1 then
+  if redis.call('HEXISTS', keys[2], 'balance') == 1 then
     return 'exists'
   end
   redis.call('HSET', keys[2], 'balance', args[2], 'held', '0', 'sequence', args[3])

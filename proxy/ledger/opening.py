@@ -1,14 +1,34 @@
 """The one place that builds the ledger's parts. Each function is a scope: leaving it closes all."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from proxy.domain.clock import Clock
+from proxy.domain.ids import mint_uuid7
 from proxy.domain.ports import Directory, Flushes, Shards
+from proxy.ledger.address import parse_redis_url
+from proxy.ledger.faults import as_unavailable
 from proxy.ledger.gateway_ledger import RedisLedger
+from proxy.ledger.generations import FencedCalls, Generations
+from proxy.ledger.journal import Journal
+from proxy.ledger.journals import Journals
+from proxy.ledger.keeper import Keeper
+from proxy.ledger.library import Library, check_store, load_library
+from proxy.ledger.link import Link
+from proxy.ledger.loader import Loader
+from proxy.ledger.pump import QUEUE_MAX, Pump
+from proxy.ledger.recorder import Recorder
+from proxy.ledger.server_clock import ServerClock
+from proxy.ledger.tails import Tails
 from proxy.ledger.wallets import RedisWallets
 from proxy.ledger.worker_ledger import WorkerLedger
+
+CALLS_MAX: Final = 20_000
+FLUSH_LEASE_SECONDS: Final = 15
+JOURNAL_DIR: Final = "journal"
+_MS: Final = 1000
 
 
 @asynccontextmanager
@@ -22,11 +42,63 @@ async def open_ledger(
     lease_seconds: int,
     timeout_ms: int,
     unflushed_entries_max: int,
+    queue_max: int = QUEUE_MAX,
+    library: Library | None = None,
 ) -> AsyncIterator[RedisLedger]:
-    """A gateway's ledger. Raises LedgerUnavailableError where Redis does not answer at the start,
-    and LedgerSetupError where it would evict money."""
-    raise NotImplementedError
-    yield RedisLedger()
+    """A gateway's ledger, with the journals of gateways that died here settled again.
+
+    Raises LedgerUnavailableError or StoreUnavailableError where a store does not answer at the
+    start, LedgerSetupError where Redis would evict money, and ValueError for an impossible URL.
+    """
+    async with _open_calls(redis_url, shards, timeout_ms, library) as (link, generations, fenced):
+        incarnation = str(mint_uuid7(clock))
+        root = data_dir / JOURNAL_DIR
+        server_clock = ServerClock(clock)
+        lease_ms = lease_seconds * _MS
+        loader = Loader(directory, fenced)
+        pump = Pump(link, load_wallet=loader.load_wallet, queue_max=queue_max)
+        tails = Tails(
+            generations,
+            server_clock,
+            clock,
+            incarnation=incarnation,
+            acknowledged=pump.acknowledged,
+        )
+        keeper = Keeper(
+            fenced, loader, server_clock, clock, lease_ms=lease_ms, timeout_ms=timeout_ms
+        )
+        link.greetings.append(tails.greet)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(loader.close)
+            with as_unavailable():
+                await link.start()
+            own = Journal(root, incarnation)
+            journals = Journals(root, own, fenced)
+            stack.callback(journals.close)
+            recorder = Recorder(own, pump, link, generation_of=generations.find)
+            # Left in this order from below: no new leases, the last charges into the journal, then
+            # the pump ends. What it had not sent stays in the journal for the next start.
+            stack.push_async_callback(pump.close)
+            stack.push_async_callback(recorder.close)
+            stack.push_async_callback(keeper.close)
+            keeper.start()
+            journals.adopt(pump)
+            yield RedisLedger(
+                fenced=fenced,
+                generations=generations,
+                loader=loader,
+                keeper=keeper,
+                pump=pump,
+                recorder=recorder,
+                journals=journals,
+                tails=tails,
+                wallets=RedisWallets(link, fenced),
+                server_clock=server_clock,
+                clock=clock,
+                lease_ms=lease_ms,
+                timeout_ms=timeout_ms,
+                unflushed_entries_max=unflushed_entries_max,
+            )
 
 
 @asynccontextmanager
@@ -40,16 +112,57 @@ async def open_worker_ledger(
     lease_seconds: int,
     timeout_ms: int,
     flush_entries_max: int,
+    flush_lease_seconds: int = FLUSH_LEASE_SECONDS,
+    library: Library | None = None,
 ) -> AsyncIterator[WorkerLedger]:
-    """A worker's ledger. `owner` names this process in the flushers' leases."""
-    raise NotImplementedError
-    yield WorkerLedger()
+    """A worker's ledger. `owner` names this process in the flushers' leases. Raises as
+    `open_ledger`."""
+    del clock  # taken so that all three are opened alike; a worker goes by Redis' time
+    async with _open_calls(redis_url, shards, timeout_ms, library) as (link, generations, fenced):
+        with as_unavailable():
+            await link.start()
+        yield WorkerLedger(
+            link=link,
+            fenced=fenced,
+            generations=generations,
+            shards=shards,
+            flushes=flushes,
+            wallets=RedisWallets(link, fenced),
+            owner=owner,
+            lease_ms=lease_seconds * _MS,
+            flush_lease_seconds=flush_lease_seconds,
+            flush_entries_max=flush_entries_max,
+        )
 
 
 @asynccontextmanager
 async def open_wallets(
-    *, redis_url: str, shards: Shards, clock: Clock, timeout_ms: int
+    *,
+    redis_url: str,
+    shards: Shards,
+    clock: Clock,
+    timeout_ms: int,
+    library: Library | None = None,
 ) -> AsyncIterator[RedisWallets]:
-    """For commands that credit, publish and verify."""
-    raise NotImplementedError
-    yield RedisWallets()
+    """For commands that credit, publish and verify. Raises as `open_ledger`."""
+    del clock
+    async with _open_calls(redis_url, shards, timeout_ms, library) as (link, _, fenced):
+        with as_unavailable():
+            await link.start()
+        yield RedisWallets(link, fenced)
+
+
+@asynccontextmanager
+async def _open_calls(
+    redis_url: str, shards: Shards, timeout_ms: int, library: Library | None
+) -> AsyncIterator[tuple[Link, Generations, FencedCalls]]:
+    """Not yet connected: greetings may be added first."""
+    link = Link(parse_redis_url(redis_url), timeout_ms=timeout_ms, calls_max=CALLS_MAX)
+    generations = Generations(shards)
+    link.greetings.extend((check_store, (library or load_library()).ensure))
+    try:
+        await generations.refresh()
+        yield link, generations, FencedCalls(link, generations)
+    finally:
+        await link.close()
+        await generations.close()

@@ -1,27 +1,63 @@
 """What reaches the ledger from Postgres, and what verification reads of it."""
 
+from typing import Final
 from uuid import UUID
 
 from proxy.domain.account import ApiKey
 from proxy.domain.outcome import Outcome, WalletState
+from proxy.ledger import calls
+from proxy.ledger.faults import as_unavailable
+from proxy.ledger.generations import FencedCalls
+from proxy.ledger.link import Link
+from proxy.ledger.replies import parse_outcome, parse_snapshot
 from routing.money import Nanos
+
+PAGE: Final = 1_000
 
 
 class RedisWallets:
-    """`proxy.domain.ports.Wallets` on Redis."""
+    """`proxy.domain.ports.Wallets` on Redis. Raises LedgerUnavailableError where it is away; every
+    method may be repeated then."""
+
+    def __init__(self, link: Link, fenced: FencedCalls) -> None:
+        self._link = link
+        self._fenced = fenced
 
     async def apply(
         self, account_id: UUID, shard: int, sequence: int, amount_nanos: Nanos
     ) -> Outcome:
-        raise NotImplementedError
+        with as_unavailable():
+            reply = await self._fenced.call(
+                shard,
+                lambda generation: calls.apply(
+                    shard, generation, account_id, sequence, amount_nanos
+                ),
+            )
+        return parse_outcome(reply)
 
     async def publish_key(self, key: ApiKey) -> None:
-        raise NotImplementedError
+        with as_unavailable():
+            await self._fenced.call(
+                key.shard, lambda generation: calls.publish_key(generation, key)
+            )
 
     async def snapshot(self, account_id: UUID, shard: int) -> WalletState | None:
-        raise NotImplementedError
+        with as_unavailable():
+            reply = await self._fenced.call(
+                shard, lambda generation: calls.snapshot(shard, generation, account_id)
+            )
+        return parse_snapshot(reply)
 
     async def charged_between(
         self, account_id: UUID, shard: int, after_id: str, until_id: str
     ) -> Nanos:
-        raise NotImplementedError
+        total = 0
+        count = PAGE
+        with as_unavailable():
+            while count == PAGE:
+                found, last_id, count = await self._link.call(
+                    *calls.charged(shard, account_id, after_id, until_id, PAGE)
+                )
+                total += found
+                after_id = last_id.decode()
+        return Nanos(total)

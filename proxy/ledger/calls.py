@@ -1,0 +1,317 @@
+"""The library's functions as commands: which keys each touches, which arguments it takes.
+
+Pure. Every command carries its shard's generation as the first argument.
+"""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from proxy.domain.account import ApiKey
+from proxy.domain.charge import Charge
+from proxy.domain.outcome import Hold
+from proxy.ledger.connection import Argument, Command
+from routing.money import Nanos
+
+
+class ShardKeys:
+    """Names of a shard's keys: one hash tag, so that a cluster keeps them together."""
+
+    __slots__ = ("_prefix", "charges", "leases", "numbers", "shard")
+
+    def __init__(self, shard: int) -> None:
+        self._prefix = prefix = f"al:{{s{shard}}}:"
+        self.shard = f"{prefix}shard"
+        self.leases = f"{prefix}leases"
+        self.numbers = f"{prefix}n"
+        self.charges = f"{prefix}charges"
+
+    def wallet(self, account_id: UUID) -> str:
+        return f"{self._prefix}w:{account_id}"
+
+    def key(self, key_id: str) -> str:
+        return f"{self._prefix}k:{key_id}"
+
+    def hold(self, request_id: UUID | str) -> str:
+        return f"{self._prefix}h:{request_id}"
+
+    def done(self, request_id: UUID | str) -> str:
+        return f"{self._prefix}d:{request_id}"
+
+
+def _fcall(name: str, keys: tuple[str, ...], *arguments: Argument) -> Command:
+    return ("FCALL", name, len(keys), *keys, *arguments)
+
+
+def version() -> Command:
+    return _fcall("ledger_version", ())
+
+
+# Shards
+
+
+def open_shard(shard: int, generation: int, lease_ms: int) -> Command:
+    return _fcall("ledger_open_shard", (ShardKeys(shard).shard,), generation, lease_ms)
+
+
+def shard_state(shard: int, cursor_id: str) -> Command:
+    keys = ShardKeys(shard)
+    return _fcall("ledger_shard_state", (keys.shard, keys.charges), cursor_id)
+
+
+def heartbeat(shard: int, generation: int, incarnation: str) -> Command:
+    keys = ShardKeys(shard)
+    return _fcall("ledger_heartbeat", (keys.shard, keys.numbers), generation, incarnation)
+
+
+def forget(shard: int, generation: int, incarnation: str) -> Command:
+    keys = ShardKeys(shard)
+    return _fcall("ledger_forget", (keys.shard, keys.numbers), generation, incarnation)
+
+
+# What comes from Postgres
+
+
+def load_wallet(
+    shard: int, generation: int, account_id: UUID, balance_nanos: int, sequence: int
+) -> Command:
+    keys = ShardKeys(shard)
+    names = (keys.shard, keys.wallet(account_id))
+    return _fcall("ledger_load_wallet", names, generation, balance_nanos, sequence)
+
+
+def apply(
+    shard: int, generation: int, account_id: UUID, sequence: int, amount_nanos: int
+) -> Command:
+    keys = ShardKeys(shard)
+    names = (keys.shard, keys.wallet(account_id))
+    return _fcall("ledger_apply", names, generation, sequence, amount_nanos)
+
+
+def publish_key(generation: int, key: ApiKey) -> Command:
+    keys = ShardKeys(key.shard)
+    names = (keys.shard, keys.key(key.key_id))
+    return _fcall("ledger_publish_key", names, generation, *_limits(key))
+
+
+def load_key(generation: int, key: ApiKey, spend: Mapping[int, Nanos]) -> Command:
+    """`spend` by the start of its reset window; the function takes the current one."""
+    keys = ShardKeys(key.shard)
+    names = (keys.shard, keys.key(key.key_id))
+    pairs = [number for pair in spend.items() for number in pair]
+    return _fcall("ledger_load_key", names, generation, *_limits(key), *pairs)
+
+
+def _limits(key: ApiKey) -> tuple[Argument, ...]:
+    limits = key.limits
+    return (
+        key.epoch,
+        int(key.revoked),
+        str(key.account_id),
+        _or_none(limits.spend_nanos),
+        limits.reset.value,
+        _or_none(limits.requests_per_minute),
+        _or_none(limits.tokens_per_minute),
+        _or_none(limits.concurrency),
+    )
+
+
+def _or_none(limit: int | None) -> Argument:
+    return "" if limit is None else limit
+
+
+# Requests
+
+
+def reserve(
+    generation: int,
+    key: ApiKey,
+    request_id: UUID,
+    amount_nanos: int,
+    tokens: int,
+    *,
+    deadline_ms: int,
+    lease_ms: int,
+    unflushed_max: int,
+) -> Command:
+    keys = ShardKeys(key.shard)
+    return _fcall(
+        "ledger_reserve",
+        (
+            keys.shard,
+            keys.wallet(key.account_id),
+            keys.key(key.key_id),
+            keys.hold(request_id),
+            keys.leases,
+            keys.done(request_id),
+        ),
+        generation,
+        str(request_id),
+        str(key.account_id),
+        key.key_id,
+        key.epoch,
+        amount_nanos,
+        tokens,
+        deadline_ms,
+        lease_ms,
+        unflushed_max,
+    )
+
+
+def extend(generation: int, hold: Hold, total_nanos: int) -> Command:
+    keys = ShardKeys(hold.shard)
+    names = (
+        keys.shard,
+        keys.wallet(hold.account_id),
+        keys.key(hold.key_id),
+        keys.hold(hold.request_id),
+        keys.done(hold.request_id),
+    )
+    return _fcall("ledger_extend", names, generation, total_nanos)
+
+
+def renew(generation: int, hold: Hold, *, deadline_ms: int, lease_ms: int) -> Command:
+    keys = ShardKeys(hold.shard)
+    return _fcall(
+        "ledger_renew",
+        (
+            keys.shard,
+            keys.wallet(hold.account_id),
+            keys.key(hold.key_id),
+            keys.hold(hold.request_id),
+            keys.leases,
+            keys.done(hold.request_id),
+        ),
+        generation,
+        str(hold.request_id),
+        str(hold.account_id),
+        hold.key_id,
+        hold.amount_nanos,
+        hold.window_ms,
+        deadline_ms,
+        lease_ms,
+    )
+
+
+def _closing_keys(shard: int, account_id: UUID, key_id: str, request_id: UUID) -> tuple[str, ...]:
+    keys = ShardKeys(shard)
+    return (
+        keys.shard,
+        keys.wallet(account_id),
+        keys.key(key_id),
+        keys.hold(request_id),
+        keys.leases,
+        keys.done(request_id),
+        keys.numbers,
+        keys.charges,
+    )
+
+
+def settle(generation: int, charge: Charge, data: bytes) -> Command:
+    counts = charge.quantities
+    return _fcall(
+        "ledger_settle",
+        _closing_keys(charge.shard, charge.account_id, charge.key_id, charge.request_id),
+        generation,
+        str(charge.request_id),
+        str(charge.account_id),
+        charge.key_id,
+        charge.charged_nanos,
+        charge.window_ms,
+        counts.input_tokens + counts.output_tokens,
+        charge.incarnation,
+        charge.number,
+        data,
+    )
+
+
+def release(generation: int, charge: Charge, data: bytes) -> Command:
+    return _fcall(
+        "ledger_release",
+        _closing_keys(charge.shard, charge.account_id, charge.key_id, charge.request_id),
+        generation,
+        str(charge.request_id),
+        str(charge.account_id),
+        charge.key_id,
+        charge.window_ms,
+        charge.incarnation,
+        charge.number,
+        data,
+    )
+
+
+def give_back(generation: int, key: ApiKey, request_id: UUID) -> Command:
+    """A release without a row: for a reservation of which nobody knows whether it was made."""
+    return _fcall(
+        "ledger_release",
+        _closing_keys(key.shard, key.account_id, key.key_id, request_id),
+        generation,
+        str(request_id),
+        str(key.account_id),
+        key.key_id,
+        0,
+        "",
+        0,
+        b"",
+    )
+
+
+def key_state(generation: int, key: ApiKey) -> Command:
+    keys = ShardKeys(key.shard)
+    names = (keys.shard, keys.wallet(key.account_id), keys.key(key.key_id))
+    return _fcall("ledger_key_state", names, generation, key.epoch)
+
+
+# Leases that ended
+
+
+def due(shard: int, generation: int, count_max: int) -> Command:
+    keys = ShardKeys(shard)
+    return _fcall("ledger_due", (keys.shard, keys.leases), generation, count_max)
+
+
+def hold_fields(shard: int, request_id: str) -> Command:
+    """A plain read: `expire` looks again."""
+    return ("HMGET", ShardKeys(shard).hold(request_id), "account", "key", "amount", "window")
+
+
+def expire(generation: int, charge: Charge, data: bytes) -> Command:
+    keys = _closing_keys(charge.shard, charge.account_id, charge.key_id, charge.request_id)
+    return _fcall(
+        "ledger_expire",
+        (*keys[:6], keys[7]),
+        generation,
+        str(charge.request_id),
+        str(charge.account_id),
+        charge.key_id,
+        charge.hold_nanos,
+        charge.window_ms,
+        data,
+    )
+
+
+# Reading
+
+
+def snapshot(shard: int, generation: int, account_id: UUID) -> Command:
+    keys = ShardKeys(shard)
+    names = (keys.shard, keys.wallet(account_id), keys.charges)
+    return _fcall("ledger_snapshot", names, generation)
+
+
+def read_charges(shard: int, generation: int, cursor_id: str, after_id: str, count: int) -> Command:
+    keys = ShardKeys(shard)
+    names = (keys.shard, keys.charges)
+    return _fcall("ledger_read_charges", names, generation, cursor_id, after_id, count)
+
+
+def flushed(
+    shard: int, generation: int, cursor_id: str, *, retain_ms: int, retain_entries: int
+) -> Command:
+    keys = ShardKeys(shard)
+    names = (keys.shard, keys.charges)
+    return _fcall("ledger_flushed", names, generation, cursor_id, retain_ms, retain_entries)
+
+
+def charged(shard: int, account_id: UUID, after_id: str, until_id: str, count: int) -> Command:
+    names = (ShardKeys(shard).charges,)
+    return _fcall("ledger_charged", names, str(account_id), after_id, until_id, count)

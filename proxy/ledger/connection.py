@@ -1,0 +1,168 @@
+"""One connection to Redis: pipelined calls, one write per loop turn, and no second try.
+
+A call is either not sent (NotSentError), answered, or ambiguous. Once one answer is late, all of
+the connection are in doubt, since answers come in order: every open call becomes ambiguous and the
+connection is closed.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import hiredis
+
+from proxy.ledger.address import RedisAddress
+from proxy.ledger.faults import AmbiguousError, NotSentError, RefusedError
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+_MS: Final = 1000
+
+
+class Connection(asyncio.Protocol):
+    """Made by `connect`. `on_lost` is called once, when it can no longer be used."""
+
+    def __init__(
+        self, *, timeout_ms: int, calls_max: int, on_lost: Callable[["Connection"], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_ms = timeout_ms
+        self._calls_max = calls_max
+        self._on_lost = on_lost
+        self._reader = hiredis.Reader()
+        self._transport: asyncio.Transport | None = None
+        self._open: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._unsent: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    @property
+    def has_room(self) -> bool:
+        return self.is_open and len(self._open) < self._calls_max
+
+    def call(self, *arguments: Argument) -> "asyncio.Future[Any]":
+        """The reply, as hiredis gives it; an error reply as RefusedError.
+
+        Raises NotSentError at once where the connection is closed or has too many open calls.
+        """
+        if not self.has_room:
+            raise NotSentError("too many open calls" if self.is_open else "not connected")
+        packed = hiredis.pack_command(arguments)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._open.append((future, self._now_ms()))
+        if not self._unsent:
+            self._loop.call_soon(self._write)
+        self._unsent.append(packed)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_ms / _MS, self._check)
+        return future
+
+    def close(self) -> None:
+        self._end(AmbiguousError("the connection was closed here"))
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while self._open:
+                reply = self._reader.gets()
+                if reply is False:
+                    return
+                future, _ = self._open.popleft()
+                if future.done():  # its caller was cancelled
+                    continue
+                if isinstance(reply, hiredis.ReplyError):
+                    future.set_exception(RefusedError(str(reply)))
+                else:
+                    future.set_result(reply)
+        except hiredis.ProtocolError as error:
+            self._end(AmbiguousError(f"not a Redis answer: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(AmbiguousError(f"the connection was lost: {exc or 'closed by Redis'}"))
+
+    # Inside
+
+    def _write(self) -> None:
+        batch, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(batch))
+
+    def _now_ms(self) -> int:
+        return int(self._loop.time() * _MS)
+
+    def _check(self) -> None:
+        self._timer = None
+        if not self._open:
+            return
+        left_ms = self._open[0][1] + self._timeout_ms - self._now_ms()
+        if left_ms <= 0:
+            self._end(AmbiguousError(f"no answer within {self._timeout_ms} ms"))
+        else:
+            self._timer = self._loop.call_later(left_ms / _MS, self._check)
+
+    def _end(self, reason: AmbiguousError) -> None:
+        if self._transport is None:
+            return
+        transport, self._transport = self._transport, None
+        transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._open:
+            future, _ = self._open.popleft()
+            if not future.done():
+                future.set_exception(reason)
+        self._on_lost(self)
+
+
+async def connect(
+    address: RedisAddress,
+    *,
+    timeout_ms: int,
+    calls_max: int,
+    on_lost: Callable[[Connection], None],
+) -> Connection:
+    """Connected, authenticated, on its database. Raises NotSentError: nothing was asked yet."""
+    loop = asyncio.get_running_loop()
+
+    def make() -> Connection:
+        return Connection(timeout_ms=timeout_ms, calls_max=calls_max, on_lost=on_lost)
+
+    try:
+        async with asyncio.timeout(timeout_ms / _MS):
+            if address.path is not None:
+                _, connection = await loop.create_unix_connection(make, address.path)
+            else:
+                tls = ssl.create_default_context() if address.is_tls else None
+                _, connection = await loop.create_connection(
+                    make, address.host, address.port, ssl=tls
+                )
+    except (OSError, TimeoutError) as error:
+        raise NotSentError(f"cannot connect to Redis: {error}") from error
+    try:
+        await _sign_in(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _sign_in(connection: Connection, address: RedisAddress) -> None:
+    try:
+        if address.password is not None:
+            user = (address.username,) if address.username else ()
+            await connection.call("AUTH", *user, address.password)
+        if address.database:
+            await connection.call("SELECT", address.database)
+    except AmbiguousError as error:
+        raise NotSentError(f"no answer to the sign-in: {error}") from error

@@ -1,0 +1,67 @@
+"""Which generation each shard is at, by Postgres; and calls that carry it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from proxy.domain.finish import TaskSet
+from proxy.domain.ports import Shards
+from proxy.ledger.connection import Command
+from proxy.ledger.faults import STALE_GENERATION, NotSentError, RefusedError
+from proxy.ledger.link import Link
+
+
+class Generations:
+    """A copy of Postgres' table. One look-up at a time, whoever asks."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._known: dict[int, int] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
+
+    def find(self, shard: int) -> int | None:
+        return self._known.get(shard)
+
+    def known(self) -> dict[int, int]:
+        return dict(self._known)
+
+    async def refresh(self) -> None:
+        """Raises StoreUnavailableError."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = self._tasks.start(self._read(), name="shard generations")
+        await asyncio.shield(self._refreshing)
+
+    async def close(self) -> None:
+        await self._tasks.cancel()
+
+    async def _read(self) -> None:
+        self._known = dict(await self._shards.generations())
+
+
+class FencedCalls:
+    """Calls that carry their shard's generation. A stale one is looked up and sent once more:
+    the ledger refused it, so it did nothing."""
+
+    def __init__(self, link: Link, generations: Generations) -> None:
+        self._link = link
+        self._generations = generations
+
+    async def call(self, shard: int, command: Callable[[int], Command]) -> Any:
+        """Raises LedgerFault, or StoreUnavailableError where the look-up fails."""
+        generation = self._generations.find(shard)
+        if generation is None:
+            generation = await self._look_up(shard)
+        try:
+            return await self._link.call(*command(generation))
+        except RefusedError as refused:
+            if refused.code != STALE_GENERATION:
+                raise
+        return await self._link.call(*command(await self._look_up(shard)))
+
+    async def _look_up(self, shard: int) -> int:
+        await self._generations.refresh()
+        generation = self._generations.find(shard)
+        if generation is None:
+            raise NotSentError(f"Postgres knows no shard {shard}")
+        return generation

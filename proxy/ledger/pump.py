@@ -1,0 +1,237 @@
+"""Settlements on their way to the ledger: pipelined, and repeated until they are answered.
+
+Every one of them is idempotent by its request id, so what is in doubt is simply sent again. Memory
+is bounded: beyond `queue_max` the journal is the queue, and is read again from where it overflowed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from proxy.domain.errors import ApiError
+from proxy.domain.finish import TaskSet
+from proxy.domain.outcome import Outcome
+from proxy.domain.usage import UsageSource
+from proxy.ledger import calls
+from proxy.ledger.connection import Command
+from proxy.ledger.faults import BAD_CALL, STALE_GENERATION, LedgerFault, NotSentError, RefusedError
+from proxy.ledger.journal import Record
+from proxy.ledger.link import BACKOFF_MS, Link
+from proxy.ledger.replies import parse_outcome
+
+IN_FLIGHT_MAX: Final = 512
+QUEUE_MAX: Final = 10_000
+_REFILL: Final = 256
+_MS: Final = 1000
+# The outcomes after which the ledger has the settlement's number.
+_STORED: Final = (Outcome.OK, Outcome.SETTLED_LATE, Outcome.NOT_FOUND)
+_UNEXPECTED: Final = (Outcome.ALREADY_RELEASED, Outcome.EXISTS_WITH_DIFFERENT_AMOUNT)
+
+
+@dataclass(slots=True, eq=False)
+class Settlement:
+    """`number` is 0 for a release without a row. `answered`, where given, learns the end of it."""
+
+    shard: int
+    generation: int
+    account_id: UUID
+    number: int
+    command: Command
+    answered: "asyncio.Future[None] | None" = None
+
+
+def settlement_of(record: Record) -> Settlement:
+    charge = record.charge
+    make = calls.release if charge.usage_source is UsageSource.NONE else calls.settle
+    command = make(record.generation, charge, record.data)
+    return Settlement(charge.shard, record.generation, charge.account_id, charge.number, command)
+
+
+class Source(Protocol):
+    """Settlements that are in a journal."""
+
+    def read(self, count_max: int) -> list[Settlement]:
+        """The next ones; none where it is read to its end."""
+
+
+@dataclass(slots=True)
+class PumpCounts:
+    """`stranded` are charges that only recovery can post; `unexpected` ended in another way than
+    they were recorded. Both are alarms."""
+
+    settled: int = 0
+    stranded: int = 0
+    unexpected: int = 0
+    dropped: int = 0
+
+
+class Pump:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        load_wallet: Callable[[UUID, int], Awaitable[bool]],
+        queue_max: int = QUEUE_MAX,
+        in_flight_max: int = IN_FLIGHT_MAX,
+    ) -> None:
+        self.counts = PumpCounts()
+        self.acknowledged: dict[int, int] = {}  # shard → highest number of our own
+        self._link = link
+        self._load_wallet = load_wallet
+        self._queue_max = queue_max
+        self._in_flight_max = in_flight_max
+        self._queue: deque[Settlement] = deque()
+        self._sources: deque[Source] = deque()
+        self._in_flight = 0
+        self._failures = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks = TaskSet()
+        self._is_closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        link.on_up.append(self.wake)
+
+    @property
+    def backlog(self) -> int:
+        """Settlements in memory that are not answered; journals come on top."""
+        return len(self._queue) + self._in_flight + len(self._tasks)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._queue) >= self._queue_max
+
+    def offer(self, settlements: Iterable[Settlement]) -> None:
+        self._queue.extend(settlements)
+        self._send()
+
+    def give_back(self, settlement: Settlement) -> None:
+        """A release that stands in no journal: where even the queue is full, the lease's end does
+        the same a little later."""
+        if self.is_full:
+            self.counts.dropped += 1
+        else:
+            self.offer((settlement,))
+
+    def add_source(self, source: Source) -> None:
+        self._sources.append(source)
+        self._send()
+
+    def wake(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._send()
+
+    async def drain(self, *, seconds: int) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._tasks.cancel()
+
+    def _send(self) -> None:
+        if self._is_closed:
+            return
+        self._refill()
+        while self._queue and self._timer is None and self._in_flight < self._in_flight_max:
+            settlement = self._queue.popleft()
+            try:
+                call = self._link.call(*settlement.command)
+            except NotSentError:
+                self._queue.appendleft(settlement)
+                self._pause()
+                break
+            self._in_flight += 1
+            call.add_done_callback(partial(self._answered, settlement))
+        if self.backlog or self._sources:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _refill(self) -> None:
+        while self._sources and len(self._queue) < _REFILL:
+            found = self._sources[0].read(_REFILL)
+            if not found:
+                self._sources.popleft()
+            self._queue.extend(found)
+
+    def _answered(self, settlement: Settlement, call: "asyncio.Future[Any]") -> None:
+        self._in_flight -= 1
+        if call.cancelled():
+            self._queue.append(settlement)
+            return
+        error = call.exception()
+        if error is None:
+            self._failures = 0
+            self._ended(settlement, parse_outcome(call.result()))
+        elif isinstance(error, RefusedError) and _is_final(settlement, error):
+            self._strand(settlement)
+        else:
+            self._queue.append(settlement)
+            self._pause()
+        self._send()
+
+    def _ended(self, settlement: Settlement, outcome: Outcome) -> None:
+        if outcome is Outcome.UNKNOWN_WALLET:
+            _ = self._tasks.start(self._load_and_repeat(settlement), name="wallet for a settlement")
+        elif outcome is Outcome.NOT_FOUND and settlement.number and _is_settle(settlement):
+            self._strand(settlement)
+        else:
+            if outcome in _UNEXPECTED and _is_settle(settlement):
+                self.counts.unexpected += 1
+            self.counts.settled += 1
+            if outcome in _STORED:
+                shard, number = settlement.shard, settlement.number
+                self.acknowledged[shard] = max(number, self.acknowledged.get(shard, 0))
+            if settlement.answered is not None and not settlement.answered.done():
+                settlement.answered.set_result(None)
+
+    def _strand(self, settlement: Settlement) -> None:
+        self.counts.stranded += settlement.number > 0
+        if settlement.answered is not None and not settlement.answered.done():
+            settlement.answered.set_exception(NotSentError("the shard is in recovery"))
+
+    async def _load_and_repeat(self, settlement: Settlement) -> None:
+        attempt = 0
+        while not await self._try_load(settlement):
+            await asyncio.sleep(BACKOFF_MS[min(attempt, len(BACKOFF_MS) - 1)] / _MS)
+            attempt += 1
+        self._queue.append(settlement)
+        # This task is still counted: the next turn of the loop sends.
+        asyncio.get_running_loop().call_soon(self._send)
+
+    async def _try_load(self, settlement: Settlement) -> bool:
+        try:
+            return await self._load_wallet(settlement.account_id, settlement.shard)
+        except (ApiError, LedgerFault):
+            return False
+
+    def _pause(self) -> None:
+        if self._timer is None and not self._is_closed:
+            wait_ms = BACKOFF_MS[min(self._failures, len(BACKOFF_MS) - 1)]
+            self._failures += 1
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(wait_ms / _MS, self.wake)
+
+
+def _is_settle(settlement: Settlement) -> bool:
+    return settlement.command[1] == "ledger_settle"
+
+
+def _is_final(settlement: Settlement, refused: RefusedError) -> bool:
+    """Recorded under a generation that is over: recovery reads the journal itself. A ledger that is
+    still behind the settlement's generation is about to be opened."""
+    if refused.code == STALE_GENERATION:
+        return int(refused.detail) > settlement.generation
+    return refused.code == BAD_CALL
