@@ -8,11 +8,11 @@ from typing import Any, Final
 import asyncpg
 
 from proxy.store.database import translated
+from proxy.store.partitions import MONTHS_AHEAD
 from proxy.store.queries import SQL_DIR, load_queries
 
 # Any number that nothing else in the database takes: "apilink" in ASCII.
 _LOCK: Final = int.from_bytes(b"apilink", "big")
-_MONTHS_AHEAD: Final = 2
 _CONNECT_SECONDS: Final = 10
 
 
@@ -46,7 +46,8 @@ async def migrate(dsn: str, migrations: tuple[Migration, ...] | None = None) -> 
         connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=_CONNECT_SECONDS)
         try:
             applied = [m.name for m in wanted if await _apply(connection, m, wanted)]
-            await connection.execute(load_queries().ensure_partitions, _MONTHS_AHEAD)
+            now = await connection.fetchval("SELECT now()")
+            await connection.execute(load_queries().ensure_partitions, now, MONTHS_AHEAD)
         finally:
             await connection.close()
     return applied

@@ -52,6 +52,15 @@ class Step:
     is_old: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """An account with movements past `sequence` that the ledger may not have."""
+
+    account_id: UUID
+    shard: int
+    sequence: int
+
+
 class Movements:
     def __init__(self, database: Database, queries: Queries) -> None:
         self._database = database
@@ -115,11 +124,13 @@ class Movements:
         total = await self._database.fetchval(self._queries.sum_movements, account_id, after, until)
         return Nanos(total)
 
-    async def unacknowledged(self, limit: int) -> Sequence[tuple[UUID, int]]:
-        """Accounts (and their shards) with movements that the ledger may not have, those first
-        that were asked for least recently."""
+    async def unacknowledged(self, limit: int) -> Sequence[Undelivered]:
+        """Those first that were asked for least recently."""
         rows = await self._database.fetch(self._queries.list_unacknowledged, limit)
-        return [(row["account_id"], row["shard"]) for row in rows]
+        return [
+            Undelivered(row["account_id"], row["shard"], row["acknowledged_sequence"])
+            for row in rows
+        ]
 
     async def acknowledge(self, account_id: UUID, sequence: int) -> None:
         """The ledger has everything up to here."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from proxy.store.accounts import Accounts
 from proxy.store.audit import Audit
 from proxy.store.database import Database, open_database
+from proxy.store.deployment import Deployment
 from proxy.store.directory import PostgresDirectory
 from proxy.store.flushes import PostgresFlushes
 from proxy.store.keys import Keys
@@ -23,6 +24,7 @@ class Store:
     """Postgres, by what is asked of it. Everything raises StoreUnavailableError."""
 
     database: Database
+    deployment: Deployment
     directory: PostgresDirectory
     flushes: PostgresFlushes
     shards: PostgresShards
@@ -50,6 +52,7 @@ async def open_store(
     ) as database:
         yield Store(
             database=database,
+            deployment=Deployment(database, queries),
             directory=PostgresDirectory(database, queries),
             flushes=PostgresFlushes(database, queries),
             shards=PostgresShards(database, queries),

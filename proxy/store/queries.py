@@ -34,7 +34,7 @@ class Queries:
     insert_entries: str
     insert_key: str
     insert_movement: str
-    insert_price_revision: str
+    insert_price_revisions: str
     insert_quarantine: str
     insert_routing_revision: str
     insert_shards: str
@@ -65,6 +65,7 @@ class Queries:
     move_wallet: str
     next_batch_id: str
     revoke_key: str
+    sum_credits: str
     sum_movements: str
     update_key_limits: str
 

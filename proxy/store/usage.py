@@ -1,28 +1,18 @@
 """What an account has used, for its own eyes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from proxy.domain.charge import Charge
-from proxy.domain.clock import ms_of
 from proxy.store.database import Database
 from proxy.store.queries import Queries
 from proxy.store.usage_row import charge_of
 from routing.money import Nanos
 
-USAGE_ROWS_MAX: Final = 1000
-_ID_MIN: Final = UUID(int=0)
+_ROWS_MAX: Final = 1001  # a page of 1000, and one that says whether there is a next page
 _ID_MAX: Final = UUID(int=(1 << 128) - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class UsagePage:
-    """Newest first. `next_cursor` is where the next page begins; None at the end."""
-
-    charges: tuple[Charge, ...]
-    next_cursor: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +30,7 @@ class UsageReader:
         self._queries = queries
 
     async def find_generation(self, account_id: UUID, request_id: UUID) -> Charge | None:
-        """None for another account's request as well."""
+        """None where there is no such row, or where it is another account's."""
         charge = await self.find(request_id)
         return charge if charge is not None and charge.account_id == account_id else None
 
@@ -52,23 +42,29 @@ class UsageReader:
     async def list_usage(
         self,
         account_id: UUID,
+        *,
         key_id: str | None = None,
-        from_at: datetime | None = None,
-        to_at: datetime | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        before: UUID | None = None,
         limit: int = 100,
-        cursor: UUID | None = None,
-    ) -> UsagePage:
-        """Requests minted in [from_at, to_at), of all the account's keys or of one."""
-        rows_max = min(max(limit, 1), USAGE_ROWS_MAX)
-        first = _ID_MIN if from_at is None else uuid7_floor(from_at)
-        end = _ID_MAX if to_at is None else uuid7_floor(to_at)
-        if cursor is not None:
-            end = min(end, cursor)
+    ) -> Sequence[Charge]:
+        """Newest first, minted in [from_ms, to_ms), with ids below `before`; of all the account's
+        keys, or of one."""
+        end = _ID_MAX if to_ms is None else uuid7_floor(to_ms)
         rows = await self._database.fetch(
-            self._queries.list_usage, account_id, key_id, first, end, rows_max + 1
+            self._queries.list_usage,
+            account_id,
+            key_id,
+            uuid7_floor(from_ms or 0),
+            end if before is None else min(end, before),
+            min(max(limit, 1), _ROWS_MAX),
         )
-        charges = tuple(charge_of(row) for row in rows[:rows_max])
-        return UsagePage(charges, charges[-1].request_id if len(rows) > rows_max else None)
+        return [charge_of(row) for row in rows]
+
+    async def credited_nanos(self, account_id: UUID) -> Nanos:
+        """All movements of the account that were not charges, their signs kept."""
+        return Nanos(await self._database.fetchval(self._queries.sum_credits, account_id))
 
     async def totals(self, account_id: UUID) -> AccountTotals | None:
         """None where there is no such account."""
@@ -79,6 +75,6 @@ class UsageReader:
         return AccountTotals(Nanos(credited), Nanos(credited - balance), Nanos(balance))
 
 
-def uuid7_floor(when: datetime) -> UUID:
+def uuid7_floor(unix_ms: int) -> UUID:
     """No greater than any UUIDv7 minted in this millisecond or later."""
-    return UUID(int=min(max(ms_of(when), 0), (1 << 48) - 1) << 80)
+    return UUID(int=min(max(unix_ms, 0), (1 << 48) - 1) << 80)

@@ -8,4 +8,4 @@ WITH due AS (
 UPDATE wallets SET swept_at = now()
 FROM due INNER JOIN accounts USING (account_id)
 WHERE wallets.account_id = due.account_id
-RETURNING wallets.account_id, accounts.shard
+RETURNING wallets.account_id, wallets.acknowledged_sequence, accounts.shard
