@@ -14,7 +14,6 @@ from proxy.edge.headers import JSON, STREAM
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_UNREAD_BYTES_MAX: Final = 64 * 2**10
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -122,19 +121,17 @@ class ClientStream:
         return head
 
     def _can_keep_alive(self, fields: Mapping[str, str]) -> bool:
-        """Only where the end of this answer and the end of the request's body are both known: a
-        body that was refused may still come, and must not be taken for the next request."""
+        """Only where the answer's end is framed and the request's body is here: one that was
+        refused may still come, and must not be taken for the next request."""
         request = self._request
         if not request.keep_alive or getattr(request.protocol, "is_retiring", False):
             return False
         if request.version < (1, 1) and "content-length" not in fields:
             return False
-        if request.content.is_eof():
-            return True
-        unread = request.content_length
-        return (
-            unread is not None and unread <= _UNREAD_BYTES_MAX and "expect" not in request.headers
-        )
+        if request.content.exception() is not None:
+            return False
+        request.content.read_nowait()
+        return request.content.is_eof()
 
     def _send_head(self) -> None:
         head, self._unsent_head = self._unsent_head, b""

@@ -183,6 +183,7 @@ class DataPlane:
     checks: dict[str, bool]
     unavailable: set[str]  # ids of routes
     tables: list[RoutingTable]  # the last one is in force
+    cut: asyncio.Event  # set as the server asks for the end of what is still open
 
     @property
     def port(self) -> int:
@@ -225,6 +226,13 @@ async def running_data_plane(table: RoutingTable, **changes: object) -> AsyncIte
     at = Address("127.0.0.1", 0)
     async with open_server(app, settings, cut=cut_streams, address=at) as base_url:
         yield DataPlane(
-            base_url, app, token, keys, gateway, ledger, usage, checks, unavailable, tables
+            base_url, app, token, keys, gateway, ledger, usage, checks, unavailable, tables, cut
         )
     await authenticator.close()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """For what tells nobody that it has happened: looks at every turn of this very loop."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -30,7 +30,7 @@ class RawConnection:
     async def open(cls, port: int) -> "RawConnection":
         return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**20))
 
-    async def __aenter__(self) -> "RawConnection":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -52,7 +52,8 @@ class RawConnection:
         headers: dict[str, str] = {}
         for line in lines:
             name, _, value = line.partition(": ")
-            assert name == name.lower() and name not in headers, line
+            assert name == name.lower()
+            assert name not in headers
             headers[name] = value
         is_last = headers.get("connection") == "close"
         body = b"" if method == "HEAD" else await self._body(headers, is_last=is_last)

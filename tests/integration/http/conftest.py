@@ -19,8 +19,8 @@ def routing_table() -> RoutingTable:
 
 @pytest.fixture
 async def plane(routing_table: RoutingTable) -> AsyncIterator[DataPlane]:
-    """Small limits: what is refused at 32 MiB is refused at 2 KiB in the same way."""
+    """Small limits: what is refused at 32 MiB is refused at 64 KiB in the same way."""
     async with running_data_plane(
-        routing_table, body_bytes_max=2048, body_seconds_max=1, header_bytes_max=16384
+        routing_table, body_bytes_max=2**16, body_seconds_max=1, header_bytes_max=16384
     ) as running:
         yield running
