@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 _TOKEN: Final = re.compile(r" ?[^\W\d_]{1,6}| ?\d{1,3}|\s|.", re.DOTALL)
-_DEPTH_MAX: Final = 8
+_DEPTH_MAX: Final = 5  # a schema that contains itself several times grows by a power of it
 _WORDS: Final = (
     "amber basin cedar delta ember fjord grove harbor island juniper kelp lagoon meadow north"
     " orchard prairie quarry river summit tundra upland valley willow yarrow zephyr"

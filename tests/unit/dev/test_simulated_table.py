@@ -1,0 +1,104 @@
+"""The table that `apilink dev` serves from, where keys are missing."""
+
+import pytest
+
+from proxy.dev.greeting import first_chat_model, missing_keys
+from proxy.dev.simulated import simulated
+from proxy.upstream.credentials import Keyring
+from routing.load import parse_table
+from routing.policy import Jurisdictions
+from routing.table import Dialect, RoutingTable
+
+FILE = """
+version: 1
+home_jurisdictions: [US]
+parties:
+  alpha: {name: Alpha, seat: US, processes_in: [US], policy_url: "https://a.example",
+    mechanism: SCC}
+  beta: {name: Beta, seat: SG, controlled_from: CN, processes_in: [SG],
+    policy_url: "https://b.example", mechanism: instruction}
+  agg: {name: Agg, seat: US, processes_in: [US], policy_url: "https://c.example", mechanism: SCC}
+upstreams:
+  alpha: {party: alpha, as: provider, speaks: {openai: "https://a.example/v1"},
+    keys: [{env: ALPHA_KEY}]}
+  agg: {party: agg, as: aggregator, speaks: {openai: "https://c.example/v1"},
+    keys: [{env: AGG_KEY}], quirks: openrouter}
+  native: {party: beta, as: provider, speaks: {gemini: "https://b.example"},
+    keys: [{env: BETA_KEY}]}
+models:
+  one: {maker: alpha, context_tokens: 1000, output_tokens_max: 100, endpoints: [chat],
+    price: {input: "1", cached_input: "0.5", output: "2"},
+    routes: [{upstream: alpha, model: one}, {upstream: agg, model: b/one, provider: beta}]}
+  two: {maker: beta, aliases: [zwei], context_tokens: 1000, output_tokens_max: 100,
+    endpoints: [chat], price: {input: "1", cached_input: "0.5", output: "2"},
+    routes: [{upstream: native, model: two}]}
+"""
+URL = "http://127.0.0.1:9000"
+
+
+@pytest.fixture
+def table() -> RoutingTable:
+    return parse_table(FILE, "routing.yaml")
+
+
+def served(table: RoutingTable, **environ: str) -> RoutingTable:
+    return simulated(table, URL, has_credential=Keyring(environ).has_any)
+
+
+def test_upstreams_without_a_key_are_replaced_and_say_so(table: RoutingTable) -> None:
+    found = served(table, ALPHA_KEY="sk-real")
+    direct, resold = found.models["one"].routes
+    assert direct == table.models["one"].routes[0]
+    assert resold.upstream.speaks == {Dialect.OPENAI: f"{URL}/openrouter/v1"}
+    assert (resold.upstream.auth, resold.upstream.keys) == ("none", ())
+    assert resold.provider.id == "simulator"
+    assert resold.aggregator is not None
+    assert resold.aggregator.id == "simulator-agg"
+    assert found.upstreams["agg"] == resold.upstream
+    assert found.upstreams["alpha"] == table.upstreams["alpha"]
+    assert {"simulator", "simulator-agg", "alpha"} <= set(found.parties)
+
+
+def test_a_policy_judges_a_simulated_route_as_it_would_judge_the_real_one(
+    table: RoutingTable,
+) -> None:
+    real, stand_in = table.models["one"].routes, served(table).models["one"].routes
+    for bounds in (
+        Jurisdictions(deny=frozenset({"CN"})),
+        Jurisdictions(processing_allow=frozenset({"US"})),
+        Jurisdictions(seats_allow=frozenset({"US", "SG"})),
+        Jurisdictions(),
+    ):
+        for before, after in zip(real, stand_in, strict=True):
+            was, now = bounds.failure(before), bounds.failure(after)
+            assert (was is None) == (now is None)
+            assert was is None or now is None or was[1] == now[1]
+    assert [r.jurisdictions for r in real] == [r.jurisdictions for r in stand_in]
+
+
+def test_what_the_simulator_cannot_speak_stays_as_it_is(table: RoutingTable) -> None:
+    found = served(table)
+    assert found.models["two"].routes == table.models["two"].routes
+    assert found.names["zwei"] is found.models["two"]
+
+
+def test_with_every_key_the_table_is_untouched(table: RoutingTable) -> None:
+    assert served(table, ALPHA_KEY="a", AGG_KEY="b", BETA_KEY="c") is table
+
+
+def test_the_revision_tells_which_upstreams_are_simulated(table: RoutingTable) -> None:
+    revisions = {
+        table.revision,
+        served(table).revision,
+        served(table, ALPHA_KEY="a").revision,
+    }
+    assert len(revisions) == 3
+    assert {len(revision) for revision in revisions} == {len(table.revision)}
+
+
+def test_what_the_greeting_names(table: RoutingTable) -> None:
+    found = served(table, BETA_KEY="b")
+    ready = [u for u in found.upstreams.values() if Keyring({}).has_any(u)]
+    assert first_chat_model(found, ready) == "one"
+    assert first_chat_model(table, []) is None
+    assert missing_keys(table, ["alpha", "agg"]) == ["agg (AGG_KEY)", "alpha (ALPHA_KEY)"]
