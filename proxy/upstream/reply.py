@@ -83,9 +83,8 @@ class HttpReply:
     def check_idle(self, now: float) -> None:
         if self._waits_since is None:
             return
-        if (
-            not self._protocol.connected
-        ):  # aiohttp closes on garbage between chunks and wakes nobody
+        if not self._protocol.connected:
+            # Garbage where a chunk's header should be: aiohttp closes, and wakes nobody.
             self._content.set_exception(UpstreamCutError("the body was cut: bad framing"))
         elif now - self._waits_since > self._idle_seconds:
             self._content.set_exception(UpstreamIdleError(f"silent for {self._idle_seconds} s"))

@@ -102,6 +102,26 @@ async def test_a_server_that_does_not_read_is_a_first_byte_timeout(
                 pytest.fail("there was no answer")
 
 
+async def test_writing_and_waiting_have_limits_of_their_own(upstreams: HttpUpstreams) -> None:
+    """Longer in all than the limit on connecting, and than one limit on the first byte."""
+    body_bytes = 32 * 2**20
+
+    async def slow(talk: Conversation) -> None:
+        await talk.reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(1.2)
+        await talk.reader.readexactly(body_bytes)
+        await asyncio.sleep(1.2)
+        await talk.send(OK)
+
+    limits = Timeouts(connect_seconds=1, first_byte_seconds=2, idle_seconds=1)
+    async with byte_server(slow) as server:
+        opening = upstreams.open(
+            route_to(server.port, timeouts=limits), make_request(b"x" * body_bytes)
+        )
+        async with opening as reply:
+            assert await read_all(reply) == b"ok"
+
+
 @pytest.mark.parametrize(
     "answer",
     [

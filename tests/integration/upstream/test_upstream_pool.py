@@ -42,6 +42,19 @@ async def test_a_body_at_its_end_gives_its_connection_back_unread(
         assert len(server.conversations) == 1
 
 
+async def test_as_many_at_once_as_are_asked_for(upstreams: HttpUpstreams) -> None:
+    together = asyncio.Barrier(200)
+
+    async def script(talk: Conversation) -> None:
+        await talk.request()
+        await together.wait()
+        await talk.send(OK)
+
+    async with byte_server(script) as server, asyncio.timeout(10):
+        answers = await asyncio.gather(*(ask(upstreams, server.port) for _ in range(200)))
+        assert answers == [b"ok"] * 200
+
+
 async def test_connection_close_is_obeyed(upstreams: HttpUpstreams) -> None:
     async def script(talk: Conversation) -> None:
         await talk.request()
