@@ -151,7 +151,8 @@ def _model(
         routes=(),
     )
     routes = tuple(_route(route, model, upstreams, parties) for route in entry["routes"])
-    return replace(model, routes=routes)
+    accepts = model.accepts.union(*(route.accepts for route in routes))
+    return replace(model, accepts=accepts, routes=routes)
 
 
 def _route(

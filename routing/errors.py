@@ -27,7 +27,9 @@ class ConfigError(Exception):
 
 
 class RoutingError(Exception):
-    """No route can be offered for this request."""
+    """No route can be offered for this request. `rejected`: (route id, reason), where known."""
+
+    rejected: tuple[tuple[str, str], ...] = ()
 
 
 class UnknownModelError(RoutingError):

@@ -1,5 +1,6 @@
 """Countries and named groups of them, dated, with their sources."""
 
+from collections.abc import Iterable
 from typing import Final
 
 # ISO 3166-1 alpha-2. Sources: EU: Treaty on European Union, art. 52 with accessions to 2013.
@@ -23,3 +24,12 @@ PRESET_EU_US: Final = "eu-us"
 PRESETS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     PRESET_EU_US: (EEA | {"US"}, EEA | {"US"} | ADEQUATE),
 }
+
+
+def abbreviated(countries: Iterable[str]) -> tuple[str, ...]:
+    """Sorted, with a complete EEA or EU by its name: for people, never for a decision."""
+    left = frozenset(countries)
+    for name in ("EEA", "EU"):
+        if BUILT_IN_GROUPS[name] <= left:
+            left = left - BUILT_IN_GROUPS[name] | {name}
+    return tuple(sorted(left))

@@ -102,19 +102,27 @@ class Rates:
     output_max: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_unit", tuple(self.of(unit) for unit in Unit))
+        object.__setattr__(self, "by_unit", tuple(self._charged(unit) for unit in Unit))
         object.__setattr__(self, "input_max", self._dearest(INPUT_UNITS))
         object.__setattr__(self, "output_max", self._dearest(OUTPUT_UNITS))
 
     def of(self, unit: Unit) -> Attos | None:
-        if unit in self.attos:
-            return self.attos[unit]
+        """As stated; reasoning is output unless it is stated apart."""
+        found = self.attos.get(unit)
+        if found is None and unit is Unit.REASONING:
+            return self.attos.get(Unit.OUTPUT)
+        return found
+
+    def _charged(self, unit: Unit) -> Attos | None:
+        found = self.attos.get(unit)
+        if found is not None:
+            return found
         if unit in FEE_UNITS:
             return Attos(0)
         return self.attos.get(Unit.INPUT if unit in INPUT_UNITS else Unit.OUTPUT)
 
     def _dearest(self, units: tuple[Unit, ...]) -> int:
-        return max(self.of(unit) or 0 for unit in units)
+        return max(self._charged(unit) or 0 for unit in units)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from routing.shapes import Entry, Field, ListOf, MapOf, OneOrMore, Struct
 
 _DECIMAL: Final = r"\d{1,12}(\.\d{1,15})?"
 _WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_EVERY_DAY: Final = frozenset(range(len(_WEEKDAYS)))
 _MILLION: Final = 10**6
 IMAGE: Final = "image"
 
@@ -110,8 +111,7 @@ _WINDOW: Final = Struct(
         Field(
             "days",
             Parsed(_weekdays, "weekdays", r"[a-z,\-]+", "mon-fri"),
-            "Weekdays in UTC: mon-fri, or sat,sun.",
-            default=frozenset(range(7)),
+            "Weekdays in UTC: mon-fri, or sat,sun. Absent: every day.",
         ),
         Field(
             "utc",
@@ -244,7 +244,7 @@ def _token_rates(row: Entry) -> dict[Unit, Any]:
 def _make_window(window: Entry) -> Window:
     calendar = window["except"]
     return Window(
-        weekdays=window["days"],
+        weekdays=window["days"] or _EVERY_DAY,
         spans=window["utc"],
         except_dates=CALENDARS[calendar].days if calendar else frozenset(),
         multiplier=window["multiply"],

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Final
 
 from routing.errors import (
     JurisdictionError,
     ModelNotAllowedError,
     NoRouteError,
+    RoutingError,
     UnknownModelError,
     UnsupportedEndpointError,
     UnsupportedParameterError,
@@ -62,31 +63,16 @@ def select_routes(
     UnsupportedParameterError or NoRouteError.
     """
     model = get_model(table, model_name)
-    if policy.models_allow is not None and not policy.models_allow & {model.id, *model.aliases}:
-        raise ModelNotAllowedError(model.id)
     funnel = _Funnel(list(model.routes))
-    funnel.keep(lambda route: _switched_off(route, today))
-    funnel.raise_if_empty(model)
-    funnel.keep(lambda route: _unserved(route, endpoint, callable_dialects))
-    if not funnel.routes:
-        raise UnsupportedEndpointError(model.id, _endpoints(model))
-    kept = funnel.routes
-    funnel.keep(lambda route: _forbidden_reason(route, policy))
-    if not funnel.routes:
-        party, country = _first_failure(kept, policy)
-        others = _alternatives(table, model, endpoint, needs, policy, today, callable_dialects)
-        raise JurisdictionError(model.id, party.name, country, others)
-    kept = funnel.routes
-    funnel.keep(lambda route: _cannot_carry(route, needs))
-    if not funnel.routes:
-        raise UnsupportedParameterError(model.id, _missing(kept, needs))
-    preferences = policy.preferences
-    funnel.keep(lambda route: _unwanted(route, model, preferences, today))
-    funnel.keep(lambda route: None if is_available(route) else "not available now")
-    funnel.raise_if_empty(model)
-    ordered = _ordered(funnel.routes, dialect, preferences, today, rank, draw)
-    if not preferences.allow_fallbacks:
-        ordered = funnel.without_fallbacks(ordered, preferences)
+    ask = _Ask(endpoint, needs, policy, today, callable_dialects)
+    try:
+        _narrow(funnel, table, model, ask, is_available)
+    except RoutingError as error:
+        error.rejected = tuple(funnel.rejected)
+        raise
+    ordered = _ordered(funnel.routes, dialect, policy.preferences, today, rank, draw)
+    if not policy.preferences.allow_fallbacks:
+        ordered = funnel.without_fallbacks(ordered, policy.preferences)
     return Selection(model, tuple(ordered), tuple(funnel.rejected))
 
 
@@ -129,6 +115,62 @@ class _Funnel:
         return kept
 
 
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What bounds a request, whichever model serves it."""
+
+    endpoint: Endpoint
+    needs: frozenset[Carries]
+    policy: Policy
+    today: date
+    dialects: frozenset[Dialect]
+
+    def switched_off(self, route: Route) -> str | None:
+        return _switched_off(route, self.today)
+
+    def unserved(self, route: Route) -> str | None:
+        return _unserved(route, self.endpoint, self.dialects)
+
+    def forbidden(self, route: Route) -> str | None:
+        return _forbidden_reason(route, self.policy)
+
+    def cannot_carry(self, route: Route) -> str | None:
+        return _cannot_carry(route, self.needs)
+
+    def allows_model(self, model: Model) -> bool:
+        allowed = self.policy.models_allow
+        return allowed is None or not allowed.isdisjoint((model.id, *model.aliases))
+
+
+def _narrow(
+    funnel: _Funnel,
+    table: RoutingTable,
+    model: Model,
+    ask: _Ask,
+    is_available: Callable[[Route], bool],
+) -> None:
+    """Each stage raises its own error where it leaves nothing."""
+    if not ask.allows_model(model):
+        raise ModelNotAllowedError(model.id)
+    funnel.keep(ask.switched_off)
+    funnel.raise_if_empty(model)
+    funnel.keep(ask.unserved)
+    if not funnel.routes:
+        raise UnsupportedEndpointError(model.id, _endpoints(model))
+    served = funnel.routes
+    funnel.keep(ask.forbidden)
+    if not funnel.routes:
+        party, country = _first_failure(served, ask.policy)
+        raise JurisdictionError(model.id, party.name, country, _alternatives(table, model, ask))
+    allowed = funnel.routes
+    funnel.keep(ask.cannot_carry)
+    if not funnel.routes:
+        raise UnsupportedParameterError(model.id, _missing(allowed, ask.needs))
+    funnel.keep(lambda route: _unwanted(route, model, ask.policy.preferences, ask.today))
+    funnel.keep(lambda route: None if is_available(route) else "not available now")
+    funnel.raise_if_empty(model)
+
+
 def _switched_off(route: Route, today: date) -> str | None:
     if not route.enabled:
         return "switched off in the table"
@@ -169,30 +211,20 @@ def _first_failure(routes: Iterable[Route], policy: Policy) -> tuple[Party, str]
     return next(failure for route in routes if (failure := _forbidden(route, policy)))
 
 
-def _alternatives(
-    table: RoutingTable,
-    refused: Model,
-    endpoint: Endpoint,
-    needs: frozenset[Carries],
-    policy: Policy,
-    today: date,
-    dialects: frozenset[Dialect],
-) -> tuple[str, ...]:
+def _alternatives(table: RoutingTable, refused: Model, ask: _Ask) -> tuple[str, ...]:
     """Models that would pass, in the table's order."""
-    found: list[str] = []
-    for model in table.models.values():
-        allowed = policy.models_allow is None or model.id in policy.models_allow
-        if model is not refused and allowed:
-            funnel = _Funnel(list(model.routes))
-            funnel.keep(lambda route: _switched_off(route, today))
-            funnel.keep(lambda route: _unserved(route, endpoint, dialects))
-            funnel.keep(lambda route: _forbidden_reason(route, policy))
-            funnel.keep(lambda route: _cannot_carry(route, needs))
-            if funnel.routes:
-                found.append(model.id)
-        if len(found) == _ALTERNATIVES_MAX:
-            break
-    return tuple(found)
+    stages = (ask.switched_off, ask.unserved, ask.forbidden, ask.cannot_carry)
+    passing = (
+        model.id
+        for model in table.models.values()
+        if model is not refused and ask.allows_model(model) and _passes(model, stages)
+    )
+    return tuple(islice(passing, _ALTERNATIVES_MAX))
+
+
+def _passes(model: Model, stages: Iterable[Callable[[Route], str | None]]) -> bool:
+    stages = tuple(stages)
+    return any(all(stage(route) is None for stage in stages) for route in model.routes)
 
 
 def _cannot_carry(route: Route, needs: frozenset[Carries]) -> str | None:
