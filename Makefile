@@ -2,6 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
+NODE_SDKS := tests/acceptance/sdk_node
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes
 
@@ -14,7 +15,7 @@ help: ## this list
 run: $(VENV)/.run ## everything on this machine: stores, gateway, a simulated provider, a demo key
 	@exec $(BIN)/apilink dev $(ARGS)
 
-test: $(VENV)/.dev lint ## lint, types, layers, then every test
+test: $(VENV)/.dev $(NODE_SDKS)/node_modules/.package-lock.json lint ## lint, types, layers, then every test
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy and the layers
@@ -58,3 +59,7 @@ $(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
 	@$(PIP) -r requirements-dev.lock
 	@$(BIN)/python deploy/link.py
 	@touch $@ $(VENV)/.run
+
+# Vendors' own SDKs for Node: where npm is absent, their tests say that they are skipped.
+$(NODE_SDKS)/node_modules/.package-lock.json: $(NODE_SDKS)/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix $(NODE_SDKS) --silent && touch $@; fi
