@@ -1,0 +1,120 @@
+"""Every recorded exchange of the OpenAI dialect, played by an upstream to the whole platform.
+
+What reaches the client is what was recorded, but for events that carry usage and for what the
+gateway consumes on purpose (comments of upstreams, the `[DONE]` that every stream ends with).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.support.platform import Platform, PlatformFactory, TestKey
+from tests.support.scripted_upstream import ScriptedUpstream, Seen, Wire
+from tests.support.tables import model, table, upstream
+
+PATHS = {
+    "chat.completions": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+}
+QUIRKS = {
+    "openai": "openai",
+    "azure-openai": "openai",
+    "deepseek": "deepseek",
+    "glm": "glm",
+    "google": "gemini_compat",
+    "llama-hosts": "groq",
+    "mistral": "mistral",
+    "openrouter": "openrouter",
+    "qwen": "dashscope",
+    "anthropic": "openai",
+}
+CHUNK = 700  # bytes: cuts through events and characters
+
+
+def recordings(shared_dir: Path) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for path in sorted((shared_dir / "corpus").glob("*/*.json")):
+        recording = json.loads(path.read_text())
+        if recording["endpoint"] in PATHS:
+            found.append((f"{path.parent.name}/{path.name}", recording))
+    return found
+
+
+async def test_recorded_exchanges(start_platform: PlatformFactory, shared_dir: Path) -> None:
+    playing: dict[str, Any] = {}
+
+    async def script(seen: Seen, wire: Wire) -> None:
+        recording = playing["recording"]
+        body = recording["response_body_text"].encode()
+        kind = "text/event-stream" if recording["streaming"] else "application/json"
+        await wire.head(recording["response_status"], content_type=kind)
+        for start in range(0, len(body), CHUNK):
+            await wire.chunk(body[start : start + CHUNK])
+        await wire.end()
+
+    async with ScriptedUpstream(script).running() as up:
+        quirks = sorted(set(QUIRKS.values()))
+        ups = "".join(upstream(f"up-{name}", up.url, quirks=name) for name in quirks)
+        wide = {"context_tokens": 10_000_000, "output_tokens_max": 100_000}
+        models = "".join(model(f"m-{name}", f"up-{name}", **wide) for name in quirks)
+        # A refusal of our account by one recording must not keep the next from being played.
+        async with start_platform(table(ups, models)) as platform:
+            key = await platform.key(nanos=10**15)
+            checked = 0
+            for name, recording in recordings(shared_dir):
+                playing["recording"] = recording
+                await _check(platform, key, name, recording)
+                checked += 1
+            assert checked >= 100
+            rows = await platform.quiet(key, rows=0)
+            assert rows.held_nanos == 0
+            await platform.assert_clean()
+
+
+async def _check(platform: Platform, key: TestKey, name: str, recording: dict[str, Any]) -> None:
+    body = dict(recording["request_body"] or {})
+    body["model"] = f"m-{QUIRKS[name.partition('/')[0]]}"
+    answer = await platform.post(key, PATHS[recording["endpoint"]], body)
+    status = recording["response_status"]
+    if status >= 400:
+        assert answer.status >= 400, name
+        return
+    assert answer.status == status, (name, answer)
+    recorded = recording["response_body_text"].encode()
+    if not recording["streaming"]:
+        assert _without_usage(orjson.loads(recorded)) == _without_usage(answer.json()), name
+        return
+    wanted = [_without_usage(event) for event in _events(recorded)]
+    got = [_without_usage(event) for event in _events(answer.body)]
+    bare = [event for event in wanted if not _is_only_usage(event)]
+    assert [event for event in got if not _is_only_usage(event)] == bare, name
+    if "error" not in (got[-1] if got else {}):
+        assert answer.body.rstrip().endswith(b"data: [DONE]"), name
+
+
+def _events(body: bytes) -> list[Any]:
+    lines = body.replace(b"\r\n", b"\n").split(b"\n")
+    data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+    return [orjson.loads(item) for item in data if item != b"[DONE]"]
+
+
+def _without_usage(value: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in value.items() if k not in ("usage", "x_groq")}
+    if "choices" in kept:
+        kept["choices"] = [
+            {k: v for k, v in choice.items() if k != "usage"} for choice in kept["choices"]
+        ]
+    return kept
+
+
+def _is_only_usage(event: dict[str, Any]) -> bool:
+    return event.get("choices") == [] and "error" not in event
+
+
+@pytest.fixture(autouse=True)
+def _long(request: pytest.FixtureRequest) -> None:
+    request.node.add_marker(pytest.mark.timeout(300))
