@@ -4,7 +4,7 @@ A funnel: each stage keeps or rejects the routes that the stages before it kept.
 leaves none names the error, so the client learns the one thing that would help.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -20,6 +20,7 @@ from routing.errors import (
     UnsupportedEndpointError,
     UnsupportedParameterError,
 )
+from routing.jurisdiction import UNKNOWN
 from routing.names import nearest
 from routing.policy import Policy, Preferences, resolve_jurisdictions
 from routing.price import Unit, usd_per_million_max
@@ -64,9 +65,9 @@ def select_routes(
     """
     model = get_model(table, model_name)
     funnel = _Funnel(list(model.routes))
-    ask = _Ask(endpoint, needs, policy, today, callable_dialects)
+    ask = _Ask(endpoint, needs, policy, today, callable_dialects, is_available)
     try:
-        _narrow(funnel, table, model, ask, is_available)
+        _narrow(funnel, table, model, ask)
     except RoutingError as error:
         error.rejected = tuple(funnel.rejected)
         raise
@@ -124,6 +125,7 @@ class _Ask:
     policy: Policy
     today: date
     dialects: frozenset[Dialect]
+    is_available: Callable[[Route], bool]
 
     def switched_off(self, route: Route) -> str | None:
         return _switched_off(route, self.today)
@@ -137,6 +139,9 @@ class _Ask:
     def cannot_carry(self, route: Route) -> str | None:
         return _cannot_carry(route, self.needs)
 
+    def unavailable(self, route: Route) -> str | None:
+        return None if self.is_available(route) else "not available now"
+
     def allows_model(self, model: Model) -> bool:
         allowed = self.policy.models_allow
         return allowed is None or not allowed.isdisjoint((model.id, *model.aliases))
@@ -147,7 +152,6 @@ def _narrow(
     table: RoutingTable,
     model: Model,
     ask: _Ask,
-    is_available: Callable[[Route], bool],
 ) -> None:
     """Each stage raises its own error where it leaves nothing."""
     if not ask.allows_model(model):
@@ -167,7 +171,7 @@ def _narrow(
     if not funnel.routes:
         raise UnsupportedParameterError(model.id, _missing(allowed, ask.needs))
     funnel.keep(lambda route: _unwanted(route, model, ask.policy.preferences, ask.today))
-    funnel.keep(lambda route: None if is_available(route) else "not available now")
+    funnel.keep(ask.unavailable)
     funnel.raise_if_empty(model)
 
 
@@ -204,6 +208,8 @@ def _forbidden_reason(route: Route, policy: Policy) -> str | None:
     if failure is None:
         return None
     party, country = failure
+    if country == UNKNOWN:
+        return f"{party.name} does not say where it processes, and unknown is not allowed"
     return f"{party.name} is bound to {country}, which the policy does not allow"
 
 
@@ -213,7 +219,7 @@ def _first_failure(routes: Iterable[Route], policy: Policy) -> tuple[Party, str]
 
 def _alternatives(table: RoutingTable, refused: Model, ask: _Ask) -> tuple[str, ...]:
     """Models that would pass, in the table's order."""
-    stages = (ask.switched_off, ask.unserved, ask.forbidden, ask.cannot_carry)
+    stages = (ask.switched_off, ask.unserved, ask.forbidden, ask.cannot_carry, ask.unavailable)
     passing = (
         model.id
         for model in table.models.values()
@@ -222,8 +228,7 @@ def _alternatives(table: RoutingTable, refused: Model, ask: _Ask) -> tuple[str, 
     return tuple(islice(passing, _ALTERNATIVES_MAX))
 
 
-def _passes(model: Model, stages: Iterable[Callable[[Route], str | None]]) -> bool:
-    stages = tuple(stages)
+def _passes(model: Model, stages: Sequence[Callable[[Route], str | None]]) -> bool:
     return any(all(stage(route) is None for stage in stages) for route in model.routes)
 
 
