@@ -125,7 +125,7 @@ class Platform:
         return made
 
     async def revoke(self, key: TestKey) -> None:
-        await revoke(self.store, self.worker.wallets, key.key_id)
+        await revoke(self.store, self.worker.wallets.publish_key, key.key_id)
 
     async def post(self, key: TestKey, path: str, body: Any, **headers: str) -> Answer:
         async with self.http.post(
