@@ -6,6 +6,7 @@ dropped and counted, whoever logs it. Values are numbers, names of ours, ids, an
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import orjson
@@ -27,7 +28,7 @@ FIELDS: Final = frozenset(
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def only_listed(_: Any, __: str, fields: dict[str, Any]) -> dict[str, Any]:
+def only_listed(_: Any, __: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """A structlog processor: what is not on the list does not leave."""
     kept = {name: value for name, value in fields.items() if name in FIELDS}
     dropped = len(fields) - len(kept)
