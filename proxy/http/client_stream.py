@@ -130,7 +130,8 @@ class ClientStream:
             return False
         if request.content.exception() is not None:
             return False
-        request.content.read_nowait()
+        if not request.content.is_eof():
+            request.content.read_nowait()
         return request.content.is_eof()
 
     def _send_head(self) -> None:

@@ -149,6 +149,14 @@ async def test_an_endless_chunked_body_ends_at_the_limit(plane: DataPlane) -> No
         assert answer.is_last
 
 
+async def test_a_client_that_sends_all_of_a_refused_body_still_reads_why(plane: DataPlane) -> None:
+    """Closing on unread bytes would reset the connection, and the answer with it."""
+    async with await RawConnection.open(plane.port) as connection:
+        connection.write(post(plane, b"x" * 2**23))
+        await connection.writer.drain()
+        assert_refused(await connection.answer(), 413, "request_too_large")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
