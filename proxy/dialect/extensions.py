@@ -51,6 +51,8 @@ class Extensions:
 
 def read_extensions(body: Mapping[str, Any], headers: Mapping[str, str]) -> Extensions:
     """Raises InvalidRequestError, which names the field."""
+    if EXTENSIONS.isdisjoint(body) and _header(headers) is None:
+        return _NONE
     allow, deny = _jurisdictions(body, headers)
     return Extensions(
         preferences=_preferences(read_object(body, "provider")),
@@ -58,6 +60,15 @@ def read_extensions(body: Mapping[str, Any], headers: Mapping[str, str]) -> Exte
         jurisdictions_allow=allow,
         jurisdictions_deny=deny,
     )
+
+
+_NONE: Final = Extensions(Preferences(), (), None, ())
+
+
+def _header(headers: Mapping[str, str]) -> str | None:
+    """aiohttp's headers ignore case; a plain mapping may be written either way."""
+    found = headers.get(JURISDICTIONS_HEADER)
+    return headers.get("X-ApiLink-Jurisdictions") if found is None else found
 
 
 def _preferences(provider: dict[str, Any]) -> Preferences:
@@ -99,7 +110,7 @@ def _jurisdictions(
     body: Mapping[str, Any], headers: Mapping[str, str]
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     stated = body.get("jurisdictions")
-    header = headers.get(JURISDICTIONS_HEADER, headers.get("X-ApiLink-Jurisdictions"))
+    header = _header(headers)
     if header is not None:
         if stated is not None:
             raise bad("jurisdictions", f"stands in the body and in {JURISDICTIONS_HEADER}")

@@ -78,9 +78,10 @@ def removed(raw: bytes, member: Member) -> bytes:
 
 def appended(raw_object: bytes, members: bytes) -> bytes:
     """An object's text with members at its end. `members` are written without braces."""
-    head = raw_object.rstrip(_SPACE)[:-1].rstrip(_SPACE)
+    inside = raw_object.rstrip(_SPACE)[:-1]
+    head = inside.rstrip(_SPACE)
     comma = b"" if head.endswith(b"{") else b","
-    return head + comma + members + b"}"
+    return head + comma + members + inside[len(head) :] + b"}"
 
 
 def _skip_space(raw: bytes, at: int) -> int:

@@ -48,10 +48,10 @@ def needs_of(body: Mapping[str, Any]) -> frozenset[Carries]:
 
 
 def hints_of(body: Mapping[str, Any]) -> frozenset[str]:
-    found = {name for name in HINTS if body.get(name) is not None}
+    found = frozenset(name for name in HINTS & body.keys() if body[name] is not None)
     if any(_NESTED_HINT in holder for holder in _holders(body)):
-        found.add(_NESTED_HINT)
-    return frozenset(found)
+        return found | {_NESTED_HINT}
+    return found
 
 
 def without_hints(body: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:

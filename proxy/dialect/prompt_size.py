@@ -11,8 +11,9 @@ from typing import Any, Final
 from proxy.dialect.parameters import content_parts
 
 # Hidden text that hosts put before a prompt: templates' system messages (about 70 tokens on
-# gpt-oss), and the instructions that come with tools (up to about 800 on Claude).
-_TEMPLATE_TOKENS: Final = 256
+# gpt-oss; Venice, seen through OpenRouter, adds about 570), and the instructions that come with
+# tools (up to about 800 on Claude).
+_TEMPLATE_TOKENS: Final = 640
 _TOOLS_TOKENS: Final = 1_024
 # The greatest count for one image among current models is Qwen-VL's, 16 384; OpenAI's tiles end at
 # 1 445 and its patches near 10 000, Claude near 4 800, Gemini near 2 300 in high resolution.
