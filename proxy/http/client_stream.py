@@ -78,7 +78,10 @@ class ClientStream:
         asyncio.get_running_loop().call_soon(self._send_head)
 
     async def send(self, data: bytes) -> None:
-        if not data or not self._has_body:
+        assert self._has_started, "a head comes first"
+        # A keep-alive comment may come a moment too late: behind the end it would be taken for
+        # the beginning of the connection's next answer.
+        if not data or not self._has_body or self._has_finished:
             return
         head, self._unsent_head = self._unsent_head, b""
         if self._is_chunked:

@@ -123,6 +123,19 @@ async def test_a_connection_serves_one_request_after_another(plane: DataPlane) -
         assert (await connection.answer()).status == 200
 
 
+async def test_nothing_is_written_behind_the_end_of_an_answer(plane: DataPlane) -> None:
+    async def send_too_late(served: Served, client: Client) -> None:
+        await stream_events(served, client)
+        await client.send(b": late\n\n")
+        await client.finish()
+
+    plane.gateway.script = send_too_late
+    async with await RawConnection.open(plane.port) as connection:
+        for _ in range(2):
+            connection.write(post(plane))
+            assert (await connection.answer()).body == b"".join(EVENTS)
+
+
 async def test_an_old_client_gets_a_stream_that_ends_by_closing(plane: DataPlane) -> None:
     plane.gateway.script = stream_events
     raw = post(plane).replace(b"HTTP/1.1", b"HTTP/1.0")
