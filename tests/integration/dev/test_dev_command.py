@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BODY = {
     "model": "demo-model",
     "messages": [{"role": "user", "content": "Say hello."}],
+    "max_tokens": 8,
     "stream": True,
     "stream_options": {"include_usage": True},
 }
@@ -109,23 +110,33 @@ async def balance_nanos(ready: dict[str, Any]) -> int:
         return found
 
 
-def servers_of(place: Path) -> list[int]:
-    """Pids of every process that works in the data directory."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if str(place / "data").encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
+def children_of(process: Process) -> list[int]:
+    """The pids of its servers and of theirs."""
+    found, seen = [], [process.pid]
+    while seen:
+        for path in Path(f"/proc/{seen.pop()}/task").glob("*/children"):
+            pids = [int(pid) for pid in path.read_text().split()]
+            found += pids
+            seen += pids
     return found
+
+
+async def ended(pidfds: list[int]) -> None:
+    for fd in pidfds:
+        gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(fd, gone.set)
+        await asyncio.wait_for(gone.wait(), 20)
+        asyncio.get_running_loop().remove_reader(fd)
+        os.close(fd)
 
 
 async def test_a_first_start_serves_a_simulated_stream_that_is_charged_and_a_second_remembers(
     place: Path,
 ) -> None:
     write_table(place)
-    async with running_dev(place) as (_, ready):
+    async with running_dev(place) as (process, ready):
+        servers = [os.pidfd_open(pid) for pid in children_of(process)]
+        assert len(servers) > 2  # Redis, Postgres and its processes
         assert set(ready) == {"event", "base_url", "console_url", "demo_key"}
         assert ready["event"] == "ready"
         assert ready["base_url"] == f"{ready['console_url']}/v1"
@@ -138,7 +149,7 @@ async def test_a_first_start_serves_a_simulated_stream_that_is_charged_and_a_sec
         mode = (place / "data" / "dev.env").stat().st_mode
         assert stat.S_IMODE(mode) == 0o600
     assert not (place / "data" / "dev.env").exists()
-    assert servers_of(place) == []
+    await ended(servers)
 
     async with running_dev(place) as (_, again):
         assert again["demo_key"] == ready["demo_key"]
@@ -192,17 +203,10 @@ async def test_commands_reach_a_running_dev(place: Path) -> None:
 async def test_killed_it_leaves_no_children_and_starts_again(place: Path) -> None:
     write_table(place)
     async with running_dev(place) as (process, ready):
-        children = [pid for pid in servers_of(place) if pid != process.pid]
-        assert len(children) >= 2
-        fds = [os.pidfd_open(pid) for pid in children]
+        servers = [os.pidfd_open(pid) for pid in children_of(process)]
         process.send_signal(signal.SIGKILL)
         await process.wait()
-        for fd in fds:
-            gone = asyncio.Event()
-            asyncio.get_running_loop().add_reader(fd, gone.set)
-            await asyncio.wait_for(gone.wait(), 20)
-            asyncio.get_running_loop().remove_reader(fd)
-            os.close(fd)
+        await ended(servers)
     async with running_dev(place) as (_, again):
         assert again["demo_key"] == ready["demo_key"]
         await streamed(again)
