@@ -9,6 +9,7 @@ import pytest
 from proxy.dev.servers import Server, run_redis
 from tests.support.databases import cloned, make_template
 from tests.support.platform import PlatformFactory, open_platform, settings_for
+from tests.support.sdk_world import SdkWorld, run_sdk_world
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,13 @@ def start_platform(
             return open_platform(settings_for(redis.url, dsn, tmp_path, **changes), table_text)
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def sdk_world(
+    postgres_server: Server, platform_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SdkWorld]:
+    """One gateway for all of a file's tests with a vendor's SDK."""
+    directory = tmp_path_factory.mktemp("sdk")
+    with run_sdk_world(postgres_server.url, platform_template, directory) as world:
+        yield world
