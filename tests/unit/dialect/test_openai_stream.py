@@ -275,3 +275,15 @@ def test_an_aggregators_price_never_reaches_the_client() -> None:
     }
     shown = make_stream("openrouter", wants_usage=True).feed(delta("x", usage=usage))
     assert json.loads(shown[6:])["usage"] == {**USAGE, "cost": 0.000009, "cost_nanos": 9000}
+
+
+def test_a_key_written_with_escapes_is_found_by_the_parser() -> None:
+    head = b'data: {"my_usage":1,"choices":[{"index":0,"delta":{"content":"x"}}],'
+    chunk = head + b'"us\\u0061ge":{"prompt_tokens":10,"completion_tokens":5}}\n\n'
+    silent, asked = make_stream(), make_stream(wants_usage=True)
+    assert json.loads(silent.feed(chunk)[6:]) == {
+        "my_usage": 1,
+        "choices": [{"index": 0, "delta": {"content": "x"}}],
+    }
+    assert asked.feed(chunk) == chunk
+    assert silent.usage == asked.usage is not None
