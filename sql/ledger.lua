@@ -12,7 +12,8 @@
 --   al:{sN}:k:ID     hash    a key: epoch, limits, spend and holds of its window, open requests
 --   al:{sN}:h:ID     hash    a request's hold
 --   al:{sN}:leases   zset    request id -> the moment its lease ends
---   al:{sN}:d:ID     string  how a request ended: settled:AMOUNT, released or expired
+--   al:{sN}:done     hash    request id -> how it ended: settled:AMOUNT, released or expired
+--   al:{sN}:ended    zset    request id -> when, in the shard's time
 --   al:{sN}:n        hash    gateway incarnation -> its highest settlement number
 --   al:{sN}:charges  stream  a account, k key, c charged, w window, i incarnation, n number,
 --                            s position since the shard was opened, d the whole charge
@@ -29,11 +30,14 @@ local DIGEST = '@DIGEST@'
 local EXACT_MAX = 9007199254740991
 local DAY_MS = 86400000
 local MINUTE_MS = 60000
--- A request is remembered for an hour. Its marker stays longer than the hour by twice what a
--- gateway's clock may differ, so that "older than an hour, by its id" is never said too late.
+-- An ended request is remembered for an hour, by the shard's own time and not by Redis' expiry: a
+-- clock that was ahead for a moment would expire what is needed once it is right again. The mark
+-- stays longer than the hour by twice what a gateway's clock may differ, so that "older than an
+-- hour, by its id" is never said too late.
 local REMEMBERED_MS = 3600000
 local SKEW_MS = 600000
-local MARKER_MS = REMEMBERED_MS + 2 * SKEW_MS
+local MARK_MS = REMEMBERED_MS + 2 * SKEW_MS
+local FORGET_MAX = 4 -- per mark that is made, so that forgetting keeps up
 
 -- clock: the one line that reads time.
 local function server_ms(_) local t = redis.call('TIME') return t[1] * 1e3 + math.floor(t[2] / 1e3) end
@@ -290,12 +294,23 @@ local function remember_number(numbers, incarnation, number)
   end
 end
 
-local function mark(done, how)
-  redis.call('SET', done, how, 'PX', text(MARKER_MS))
+local function forget_old(done, ended, shard, count_max)
+  local old = redis.call('ZRANGEBYSCORE', ended, '-inf', text(shard.now - MARK_MS),
+    'LIMIT', 0, count_max)
+  for _, id in ipairs(old) do
+    redis.call('HDEL', done, id)
+    redis.call('ZREM', ended, id)
+  end
+end
+
+local function mark(done, ended, request_id, how, shard)
+  redis.call('HSET', done, request_id, how)
+  redis.call('ZADD', ended, text(shard.now), request_id)
+  forget_old(done, ended, shard, FORGET_MAX)
 end
 
 -- nil, or how the request ended before this call.
-local function ended(marker, charged)
+local function outcome_of(marker, charged)
   if not marker or marker == 'expired' then
     return nil
   elseif marker == 'released' then
@@ -457,7 +472,7 @@ local function before(marker, hold, amount)
   if marker == 'expired' then -- the first delivery took the hold, and nobody came for it
     return 'already_released'
   end
-  local how = ended(marker, nil)
+  local how = outcome_of(marker, nil)
   if how or not hold then
     return how
   end
@@ -486,7 +501,7 @@ local function reserve(keys, args)
   end
   local key, wallet = read_key(keys[3]), read_wallet(keys[2])
   bring_up(key, shard)
-  local outcome = before(redis.call('GET', keys[6]), read_hold(keys[4]), amount)
+  local outcome = before(redis.call('HGET', keys[6], id), read_hold(keys[4]), amount)
   if outcome then
     return seen(outcome, shard, wallet, key)
   end
@@ -511,20 +526,20 @@ local function reserve(keys, args)
   return seen('ok', shard, wallet, key)
 end
 
--- extend(shard, wallet, key, hold, done; generation, total) -> ok | exists | not_found |
+-- extend(shard, wallet, key, hold, done; generation, request_id, total) -> ok | exists | not_found |
 --        insufficient_balance | key_limit_exceeded | already_settled | already_released
 local function extend(keys, args)
   local _, fault = tick(keys[1], args[1])
   if fault then
     return fault
   end
-  local total = natural(args[2])
+  local total = natural(args[3])
   if not total then
     return bad_call('an amount is a whole number')
   end
   local hold = read_hold(keys[4])
   if not hold then
-    return ended(redis.call('GET', keys[5]), nil) or 'not_found'
+    return outcome_of(redis.call('HGET', keys[5], args[2]), nil) or 'not_found'
   end
   local more = total - hold.amount
   if more <= 0 then
@@ -566,7 +581,7 @@ local function renew(keys, args)
     return redis.error_reply('DEADLINE ' .. text(shard.raw))
   end
   if redis.call('EXISTS', keys[4]) == 0 then
-    local outcome = ended(redis.call('GET', keys[6]), nil)
+    local outcome = outcome_of(redis.call('HGET', keys[6], id), nil)
     if outcome then
       return outcome
     end
@@ -583,13 +598,13 @@ local function renew(keys, args)
     key.roll = counts and key.roll or -1
     key.minute = -1 -- its tokens were counted when it was first taken
     store_hold(keys[4], args[3], args[4], amount, args[6], key, 0)
-    redis.call('DEL', keys[6])
+    redis.call('HDEL', keys[6], id)
   end
   redis.call('ZADD', keys[5], text(shard.now + lease), id)
   return 'ok'
 end
 
--- settle(shard, wallet, key, hold, leases, done, numbers, charges; generation, request_id, account,
+-- settle(shard, wallet, key, hold, leases, done, ended, numbers, charges; generation, request_id, account,
 --        key_id, charged, window, tokens, incarnation, number, data) -> ok | settled_late |
 --        already_settled | exists_with_different_amount | already_released | not_found |
 --        unknown_wallet
@@ -602,8 +617,8 @@ local function settle(keys, args)
   if not (charged and window and tokens and natural(args[9])) then
     return bad_call('amounts, windows, tokens and numbers are whole numbers')
   end
-  local marker = redis.call('GET', keys[6])
-  local outcome = ended(marker, args[5])
+  local marker = redis.call('HGET', keys[6], id)
+  local outcome = outcome_of(marker, args[5])
   if outcome then
     return outcome
   end
@@ -618,7 +633,7 @@ local function settle(keys, args)
     return 'unknown_wallet' -- a wallet made here would keep the true one from being loaded
   end
   -- Nothing was written before this line, and nothing refuses after it.
-  append(keys[1], keys[8], args[3], args[4], args[5], args[6], args[8], args[9], args[10])
+  append(keys[1], keys[9], args[3], args[4], args[5], args[6], args[8], args[9], args[10])
   add(keys[2], 'balance', -charged)
   local key = read_key(keys[3])
   if hold then
@@ -631,25 +646,25 @@ local function settle(keys, args)
     end
     save_key(keys[3], key)
   end
-  mark(keys[6], 'settled:' .. args[5])
-  remember_number(keys[7], args[8], args[9])
+  mark(keys[6], keys[7], id, 'settled:' .. args[5], shard)
+  remember_number(keys[8], args[8], args[9])
   return hold and 'ok' or 'settled_late'
 end
 
--- release(shard, wallet, key, hold, leases, done, numbers, charges; generation, request_id,
+-- release(shard, wallet, key, hold, leases, done, ended, numbers, charges; generation, request_id,
 --         account, key_id, window, incarnation, number, data) -> ok | not_found | already_settled |
 --         already_released
 -- Without a hold it leaves its mark all the same: a reservation that was delayed finds it. With
 -- `data` it writes the request's row, of no charge.
 local function release(keys, args)
-  local _, fault = tick(keys[1], args[1])
+  local shard, fault = tick(keys[1], args[1])
   if fault then
     return fault
   end
   if not (natural(args[5]) and natural(args[7])) then
     return bad_call('windows and numbers are whole numbers')
   end
-  local outcome = ended(redis.call('GET', keys[6]), nil)
+  local outcome = outcome_of(redis.call('HGET', keys[6], args[2]), nil)
   if outcome then
     return outcome
   end
@@ -658,8 +673,8 @@ local function release(keys, args)
     return bad_call('the hold is of another account or key')
   end
   if args[8] ~= '' then
-    append(keys[1], keys[8], args[3], args[4], '0', args[5], args[6], args[7], args[8])
-    remember_number(keys[7], args[6], args[7])
+    append(keys[1], keys[9], args[3], args[4], '0', args[5], args[6], args[7], args[8])
+    remember_number(keys[8], args[6], args[7])
   end
   if hold then
     local key = read_key(keys[3])
@@ -669,23 +684,25 @@ local function release(keys, args)
     end
     close(args[2], keys[4], keys[5])
   end
-  mark(keys[6], 'released')
+  mark(keys[6], keys[7], args[2], 'released', shard)
   return hold and 'ok' or 'not_found'
 end
 
--- due(shard, leases; generation, count_max) -> request ids whose lease has ended
+-- due(shard, leases, done, ended; generation, count_max) -> request ids whose lease has ended
+-- Called every few seconds, so it forgets old requests where no new ones come.
 local function due(keys, args)
   local shard, fault = tick(keys[1], args[1])
   if fault then
     return fault
   end
+  forget_old(keys[3], keys[4], shard, args[2])
   if shard.now < shard.not_before then
     return {}
   end
   return redis.call('ZRANGEBYSCORE', keys[2], '-inf', text(shard.now), 'LIMIT', 0, args[2])
 end
 
--- expire(shard, wallet, key, hold, leases, done, charges; generation, request_id, account, key_id,
+-- expire(shard, wallet, key, hold, leases, done, ended, charges; generation, request_id, account, key_id,
 --        amount, window, data) -> ok | exists | not_found
 -- `exists`: the lease was renewed, or the hold changed, since it was listed.
 local function expire(keys, args)
@@ -706,14 +723,14 @@ local function expire(keys, args)
   if hold.account ~= args[3] or hold.key ~= args[4] or hold.amount ~= tonumber(args[5]) then
     return 'exists'
   end
-  append(keys[1], keys[7], args[3], args[4], '0', args[6], '', '0', args[7])
+  append(keys[1], keys[8], args[3], args[4], '0', args[6], '', '0', args[7])
   local key = read_key(keys[3])
   free(hold, keys[2], key, hold.tokens)
   if key.loaded then
     save_key(keys[3], key)
   end
   close(id, keys[4], keys[5])
-  mark(keys[6], 'expired')
+  mark(keys[6], keys[7], id, 'expired', shard)
   return 'ok'
 end
 
@@ -882,7 +899,8 @@ local FUNCTIONS = {
   {'flushed', flushed, ALWAYS},
   {'charged', charged, READ},
 }
-for _, entry in ipairs(FUNCTIONS) do
+for i = 1, #FUNCTIONS do -- Lua's own functions are not there while a library loads
+  local entry = FUNCTIONS[i]
   redis.register_function{
     function_name = 'ledger_' .. entry[1], callback = entry[2], flags = entry[3] or {},
   }

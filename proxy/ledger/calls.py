@@ -16,11 +16,13 @@ from routing.money import Nanos
 class ShardKeys:
     """Names of a shard's keys: one hash tag, so that a cluster keeps them together."""
 
-    __slots__ = ("_prefix", "charges", "leases", "numbers", "shard")
+    __slots__ = ("_prefix", "charges", "done", "ended", "leases", "numbers", "shard")
 
     def __init__(self, shard: int) -> None:
         self._prefix = prefix = f"al:{{s{shard}}}:"
         self.shard = f"{prefix}shard"
+        self.done = f"{prefix}done"
+        self.ended = f"{prefix}ended"
         self.leases = f"{prefix}leases"
         self.numbers = f"{prefix}n"
         self.charges = f"{prefix}charges"
@@ -33,9 +35,6 @@ class ShardKeys:
 
     def hold(self, request_id: UUID | str) -> str:
         return f"{self._prefix}h:{request_id}"
-
-    def done(self, request_id: UUID | str) -> str:
-        return f"{self._prefix}d:{request_id}"
 
 
 def _fcall(name: str, keys: tuple[str, ...], *arguments: Argument) -> Command:
@@ -142,7 +141,7 @@ def reserve(
             keys.key(key.key_id),
             keys.hold(request_id),
             keys.leases,
-            keys.done(request_id),
+            keys.done,
         ),
         generation,
         str(request_id),
@@ -164,9 +163,9 @@ def extend(generation: int, hold: Hold, total_nanos: int) -> Command:
         keys.wallet(hold.account_id),
         keys.key(hold.key_id),
         keys.hold(hold.request_id),
-        keys.done(hold.request_id),
+        keys.done,
     )
-    return _fcall("ledger_extend", names, generation, total_nanos)
+    return _fcall("ledger_extend", names, generation, str(hold.request_id), total_nanos)
 
 
 def renew(generation: int, hold: Hold, *, deadline_ms: int, lease_ms: int) -> Command:
@@ -179,7 +178,7 @@ def renew(generation: int, hold: Hold, *, deadline_ms: int, lease_ms: int) -> Co
             keys.key(hold.key_id),
             keys.hold(hold.request_id),
             keys.leases,
-            keys.done(hold.request_id),
+            keys.done,
         ),
         generation,
         str(hold.request_id),
@@ -200,7 +199,8 @@ def _closing_keys(shard: int, account_id: UUID, key_id: str, request_id: UUID) -
         keys.key(key_id),
         keys.hold(request_id),
         keys.leases,
-        keys.done(request_id),
+        keys.done,
+        keys.ended,
         keys.numbers,
         keys.charges,
     )
@@ -266,7 +266,8 @@ def key_state(generation: int, key: ApiKey) -> Command:
 
 def due(shard: int, generation: int, count_max: int) -> Command:
     keys = ShardKeys(shard)
-    return _fcall("ledger_due", (keys.shard, keys.leases), generation, count_max)
+    names = (keys.shard, keys.leases, keys.done, keys.ended)
+    return _fcall("ledger_due", names, generation, count_max)
 
 
 def hold_fields(shard: int, request_id: str) -> Command:
@@ -278,7 +279,7 @@ def expire(generation: int, charge: Charge, data: bytes) -> Command:
     keys = _closing_keys(charge.shard, charge.account_id, charge.key_id, charge.request_id)
     return _fcall(
         "ledger_expire",
-        (*keys[:6], keys[7]),
+        (*keys[:7], keys[8]),
         generation,
         str(charge.request_id),
         str(charge.account_id),

@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         """
         if not self.has_room:
             raise NotSentError("too many open calls" if self.is_open else "not connected")
-        packed = hiredis.pack_command(arguments)
+        packed = hiredis.pack_command(arguments)  # type: ignore[arg-type] # its stub says 1-tuple
         future: asyncio.Future[Any] = self._loop.create_future()
         self._open.append((future, self._now_ms()))
         if not self._unsent:

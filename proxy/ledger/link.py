@@ -7,7 +7,7 @@ from typing import Any, Final
 from proxy.domain.finish import TaskSet
 from proxy.ledger.address import RedisAddress
 from proxy.ledger.connection import Argument, Connection, connect
-from proxy.ledger.faults import LedgerFault, NotSentError
+from proxy.ledger.faults import LedgerFault, LedgerSetupError, NotSentError
 
 Greeting = Callable[[Connection], Awaitable[None]]
 
@@ -82,7 +82,7 @@ class Link:
         for attempt in range(2**31):
             try:
                 await self._connect()
-            except LedgerFault:
+            except (LedgerFault, LedgerSetupError):
                 wait_ms = BACKOFF_MS[min(attempt, len(BACKOFF_MS) - 1)]
                 await asyncio.sleep(wait_ms / _MS)
             else:
