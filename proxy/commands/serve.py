@@ -10,7 +10,6 @@ from typing import Final
 
 import click
 import structlog
-from routing.load import load_table
 
 from proxy.app import open_gateway
 from proxy.commands.context import EXIT_BAD_CONFIG, fail, print_json, settings_of
@@ -20,6 +19,7 @@ from proxy.domain.settings import Settings, environment
 from proxy.edge.live_table import LiveTable
 from proxy.observe.log import configure_logging
 from routing.errors import ConfigError
+from routing.load import load_table
 
 _RESTARTS_MAX: Final = 20
 

@@ -45,7 +45,7 @@ class LiveTable:
             table = self._transform(await asyncio.to_thread(load_table, self._path))
         except (ConfigError, OSError) as error:
             count = len(error.problems) if isinstance(error, ConfigError) else 1
-            log.error("routing_reload_refused", count=count, path=str(self._path))
+            log.warning("routing_reload_refused", count=count, path=str(self._path))
             return False
         if table.revision != self._table.revision:
             log.info("routing_reloaded", revision=table.revision)
