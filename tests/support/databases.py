@@ -2,8 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -14,6 +16,12 @@ from proxy.store.migrate import migrate
 def in_database(dsn: str, name: str) -> str:
     """The same server, another database."""
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+def run_apart(step: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """In a thread and a loop of its own: for code that may stand inside or outside of a loop."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(step())).result()
 
 
 def execute(dsn: str, *statements: str) -> None:
@@ -27,14 +35,14 @@ def execute(dsn: str, *statements: str) -> None:
         finally:
             await connection.close()
 
-    asyncio.run(step())
+    run_apart(step)
 
 
 def make_template(server_url: str) -> str:
     """A migrated database to clone from; its name."""
     name = f"template_{uuid.uuid4().hex}"
     execute(server_url, f"CREATE DATABASE {name}")
-    asyncio.run(migrate(in_database(server_url, name)))
+    run_apart(lambda: migrate(in_database(server_url, name)))
     return name
 
 
