@@ -229,10 +229,14 @@ def worst_case_nanos(
     fall into, every context tier that the input may reach and every service tier that the upstream
     may answer with. Counts one per-request fee and no other."""
     price = history.at(at)
-    attos = _bound_attos(price.rates, input_tokens, output_tokens)
+    rates, attos = price.rates, 0
     for tier in price.tiers:
-        if input_tokens > tier.above_input_tokens:
-            attos = max(attos, _bound_attos(tier.rates, input_tokens, output_tokens))
+        if input_tokens <= tier.above_input_tokens:
+            break
+        # Below the tier no more input than its edge is priced at the rates before it.
+        attos = max(attos, _bound_attos(rates, tier.above_input_tokens, output_tokens))
+        rates = tier.rates
+    attos = max(attos, _bound_attos(rates, input_tokens, output_tokens))
     return _rounded(attos, price.service_tier_max, price, at)
 
 
