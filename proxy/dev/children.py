@@ -27,6 +27,7 @@ ORPHAN_TICKS_MAX: Final = 4_000  # 20 s: an orphan's shutdown checkpoint
 
 _SOCKET_ROOT: Final = Path("/tmp")  # noqa: S108 - AF_UNIX paths end at 104 bytes; checked below
 _PR_SET_PDEATHSIG: Final = 1
+_LOG_LINES_SHOWN: Final = 5
 
 
 class ServerError(Exception):
@@ -235,3 +236,20 @@ def reachable_programs(bin_dir: Path, directory: Path, identity: Identity) -> Pa
         shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
         unfinished.rename(copy)
     return copy / package.name / install.name / "bin"
+
+
+def kill_child(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+    return "\n".join([f"see {log}", *lines])
+
+
+def remove(directory: Path | None) -> None:
+    """The sockets' directory, where it was made; its files are sockets and their locks."""
+    if directory is not None:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -29,9 +29,12 @@ from proxy.dev.children import (
     ServerError,
     Steps,
     give_to,
+    kill_child,
     reachable_programs,
+    remove,
     socket_dir,
     spawn,
+    tail,
     unprivileged,
 )
 from proxy.domain.finish import finish
@@ -49,7 +52,6 @@ __all__ = [
 _START_TICKS_MAX: Final = 12_000  # 60 s: crash recovery or a large append-only file
 _STOP_TICKS_MAX: Final = 4_000  # 20 s, then SIGKILL: both survive it
 _LOG_BYTES_MAX: Final = 2**20
-_LOG_LINES_SHOWN: Final = 5
 
 _POSTGRES_SETTINGS: Final = {
     "unix_socket_permissions": "0700",
@@ -85,7 +87,7 @@ class Server:
         self._process.send_signal(number)  # does nothing where it has ended
 
     def kill(self) -> None:
-        _kill(self._process)
+        kill_child(self._process)
 
 
 @asynccontextmanager
@@ -157,11 +159,16 @@ class _Postgres:
         self._settings = settings
         self._environ = environ
         self._identity = Identity()
-        self._sockets = Path()
+        self._sockets: Path | None = None
 
     @property
     def url(self) -> str:
-        return f"postgresql://apilink@/postgres?host={quote(str(self._sockets), safe='')}"
+        return f"postgresql://apilink@/postgres?host={quote(str(self._socket_dir), safe='')}"
+
+    @property
+    def _socket_dir(self) -> Path:
+        assert self._sockets is not None, "prepared"
+        return self._sockets
 
     @property
     def _data(self) -> Path:
@@ -173,7 +180,7 @@ class _Postgres:
         self._bin_dir = reachable_programs(bin_dir, self.directory, self._identity)
         give_to(self._identity, self.directory)
         self._sockets = socket_dir(self.directory, self._identity)
-        for stale in (self._data / "postmaster.pid", *self._sockets.glob(".s.PGSQL.*")):
+        for stale in (self._data / "postmaster.pid", *self._socket_dir.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
         if not self._data.is_dir():
             yield from self._initialising(claim)
@@ -188,13 +195,13 @@ class _Postgres:
             while initdb.poll() is None:
                 yield
         finally:
-            _kill(initdb)
+            kill_child(initdb)
         if initdb.returncode != 0:
-            raise ServerError(f"initdb failed: {_tail(self.directory / 'server.log')}")
+            raise ServerError(f"initdb failed: {tail(self.directory / 'server.log')}")
         unfinished.rename(self._data)
 
     def spawn(self, claim: Claim) -> subprocess.Popen[bytes]:
-        settings = _POSTGRES_SETTINGS | {"unix_socket_directories": str(self._sockets)}
+        settings = _POSTGRES_SETTINGS | {"unix_socket_directories": str(self._socket_dir)}
         options = (f"{name}={text}" for name, text in (settings | dict(self._settings)).items())
         flags = [word for option in options for word in ("-c", option)]
         return self._spawn(["postgres", "-D", self._data, *flags], claim)
@@ -219,7 +226,7 @@ class _Postgres:
         return bool(lines) and lines[-1].strip() == "ready"
 
     def tidy(self) -> None:
-        _remove(self._sockets)
+        remove(self._sockets)
 
 
 class _Redis:
@@ -231,7 +238,7 @@ class _Redis:
         self.directory = data_dir.absolute()
         self._binary = binary
         self._environ = environ
-        self._sockets = Path()
+        self._sockets: Path | None = None
 
     @property
     def url(self) -> str:
@@ -239,6 +246,7 @@ class _Redis:
 
     @property
     def _socket(self) -> Path:
+        assert self._sockets is not None, "prepared"
         return self._sockets / "redis.sock"
 
     def preparing(self, claim: Claim) -> Steps:
@@ -285,13 +293,21 @@ class _Redis:
                 return False
 
     def tidy(self) -> None:
-        _remove(self._sockets)
+        remove(self._sockets)
 
 
 def _starting(kind: _Kind, claim: Claim) -> Steps:
     """Claims the directory, prepares it, starts the server and waits until it serves."""
     kind.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     yield from claim.taking(kind.stop_signal)
+    try:
+        return (yield from _started(kind, claim))
+    except BaseException:
+        kind.tidy()
+        raise
+
+
+def _started(kind: _Kind, claim: Claim) -> Steps:
     log = kind.directory / "server.log"
     if log.exists() and log.stat().st_size > _LOG_BYTES_MAX:
         log.unlink()
@@ -309,11 +325,11 @@ def _starting(kind: _Kind, claim: Claim) -> Steps:
 def _becoming_ready(kind: _Kind, server: Server) -> Steps:
     for _ in range(_START_TICKS_MAX):
         if server.has_exited:
-            raise ServerError(f"{kind.name} ended at its start: {_tail(server.log)}")
+            raise ServerError(f"{kind.name} ended at its start: {tail(server.log)}")
         if kind.is_ready():
             return
         yield
-    raise ServerError(f"{kind.name} is not ready after a minute: {_tail(server.log)}")
+    raise ServerError(f"{kind.name} is not ready after a minute: {tail(server.log)}")
 
 
 def _stopping(kind: _Kind, server: Server) -> Steps:
@@ -374,19 +390,3 @@ def _resume_blocking(steps: Steps) -> Any:
             time.sleep(TICK_SECONDS)
     finally:
         steps.close()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
-    return "\n".join([f"see {log}", *lines])
-
-
-def _remove(directory: Path) -> None:
-    """The sockets' directory; its files are sockets and their locks."""
-    shutil.rmtree(directory, ignore_errors=True)
