@@ -1,0 +1,125 @@
+"""`make bench`: what a request and a streamed chunk cost in CPU, beside others, in one run.
+
+Every peer stands before the same simulated upstream and answers the same clients, in turns, so
+that a noisy machine is noisy for all. CPU time is the peer's own processes', all threads, from
+/proc; Redis and Postgres are shown apart. A peer that cannot run here is skipped with a reason.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench.cpu import cpu_us
+from tests.bench.load import Load, require_wrk, run_requests, run_streams
+from tests.bench.peer import NotAvailableError, Peer, free_port, process, wait_for_port
+from tests.bench.peers.bare import open_bare
+from tests.bench.peers.gateway import open_gateway
+from tests.bench.peers.nginx import open_nginx
+from tests.bench.report import Sample, summary, table
+from tests.bench.shapes import CHUNK_SECONDS
+
+OpenPeer = Callable[[int, Path], AbstractContextManager[Peer]]
+PEERS: dict[str, OpenPeer] = {"gateway": open_gateway, "nginx": open_nginx, "aiohttp": open_bare}
+SETTLE_SECONDS = 1.0  # a flush of what the last load left behind belongs to that load
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round: does it run?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here")
+    parser.add_argument("--only", action="append", choices=PEERS, help="these peers alone")
+    options = parser.parse_args()
+    rounds, seconds = (1, 1) if options.quick else (3, 3)
+    chunks = round(seconds / CHUNK_SECONDS)
+    chosen = options.only or list(PEERS)
+    with ExitStack() as stack:
+        directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="alb-", dir="/tmp"))
+        )
+        origin_port = _open_origin(stack, directory, chunks)
+        peers = [peer for name in chosen if (peer := _open(stack, name, origin_port, directory))]
+        samples = [
+            sample
+            for number in range(rounds)
+            for peer in peers
+            for sample in _measure(peer, seconds, chunks, directory, warm=number > 0)
+        ]
+    rows = summary(samples)
+    say(table(rows))
+    if options.json:
+        found = {"rows": rows, "samples": [asdict(sample) for sample in samples]}
+        options.json.write_text(json.dumps(found, indent=1))
+    return 0 if rows else 1
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _open_origin(stack: ExitStack, directory: Path, chunks: int) -> int:
+    port = free_port()
+    program = [sys.executable, "-m", "tests.bench.origin", str(port), str(chunks)]
+    wait_for_port(port, stack.enter_context(process(program, cwd=directory)))
+    return port
+
+
+def _open(stack: ExitStack, name: str, origin_port: int, directory: Path) -> Peer | None:
+    try:
+        return stack.enter_context(PEERS[name](origin_port, directory))
+    except NotAvailableError as error:
+        say(f"{name}: skipped: {error}")
+        return None
+
+
+def _measure(peer: Peer, seconds: int, chunks: int, directory: Path, *, warm: bool) -> list[Sample]:
+    found = []
+    try:
+        require_wrk()
+    except NotAvailableError as error:
+        say(f"{peer.name}: requests skipped: {error}")
+    else:
+        if not warm:
+            run_requests(peer, seconds=1, directory=directory)  # code, pools and caches
+        load = lambda: run_requests(peer, seconds=seconds, directory=directory)  # noqa: E731
+        found.append(_sample(peer, "requests", load))
+    found.append(_sample(peer, "streams", lambda: asyncio.run(run_streams(peer, chunks=chunks))))
+    return found
+
+
+def _sample(peer: Peer, kind: str, run: Callable[[], Load]) -> Sample:
+    """Raises SystemExit where an answer was not as it should be: such numbers mean nothing."""
+    before, asides = _cpu(peer.pids()), {name: _cpu(pids()) for name, pids in peer.aside.items()}
+    begun = time.monotonic()
+    load = run()
+    seconds = time.monotonic() - begun
+    time.sleep(SETTLE_SECONDS)
+    if load.bad or not load.count:
+        raise SystemExit(f"{peer.name}: {load.bad} of {load.count} {kind} went wrong")
+    return Sample(
+        peer=peer.name,
+        kind=kind,
+        cpu_us=(_cpu(peer.pids()) - before) / load.count,
+        aside_us={
+            name: (_cpu(pids()) - asides[name]) / load.count for name, pids in peer.aside.items()
+        },
+        count=load.count,
+        seconds=seconds,
+        p50_us=load.p50_us,
+        p99_us=load.p99_us,
+    )
+
+
+def _cpu(pids: Sequence[int]) -> int:
+    return sum(cpu_us(pid) for pid in pids)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
