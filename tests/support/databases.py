@@ -1,4 +1,4 @@
-"""Databases for tests: migrated once per server, then cloned, which takes milliseconds."""
+"""Databases for tests: migrated once per server, then cloned, or emptied and used again."""
 
 import asyncio
 import uuid
@@ -55,3 +55,26 @@ def cloned(server_url: str, template: str) -> Iterator[str]:
         yield in_database(server_url, name)
     finally:
         execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def empty(dsn: str) -> None:
+    """As it was after its migrations, and nobody else connected. Quicker than another clone."""
+    execute(dsn, _EMPTY)
+
+
+_EMPTY = """
+    SET session_replication_role = replica; -- no triggers: the books are append-only otherwise
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
+    DO $$
+    DECLARE name text;
+    BEGIN
+        FOR name IN
+            SELECT tablename FROM pg_tables
+            WHERE schemaname = 'public' AND tablename NOT IN ('schema_migrations', 'book_accounts')
+        LOOP
+            EXECUTE format('DELETE FROM %I', name);
+        END LOOP;
+    END $$;
+    ALTER SEQUENCE ledger_batches_batch_id_seq RESTART;
+"""

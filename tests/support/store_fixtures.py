@@ -11,7 +11,7 @@ from proxy.domain.clock import SystemClock
 from proxy.domain.ids import mint_uuid7
 from proxy.store.pool import Store, open_store
 from proxy.store.shards import shard_of
-from tests.support.databases import cloned, make_template
+from tests.support.databases import cloned, empty, make_template
 
 SHARDS = 2
 MakeAccount = Callable[[], Awaitable[UUID]]
@@ -22,11 +22,17 @@ def template(postgres_server: Server) -> str:
     return make_template(postgres_server.url)
 
 
-@pytest.fixture
-def database(postgres_server: Server, template: str) -> Iterator[str]:
-    """The DSN of a freshly migrated database."""
+@pytest.fixture(scope="session")
+def reused_database(postgres_server: Server, template: str) -> Iterator[str]:
     with cloned(postgres_server.url, template) as dsn:
         yield dsn
+
+
+@pytest.fixture
+def database(reused_database: str) -> Iterator[str]:
+    """The DSN of a database as its migrations leave it."""
+    yield reused_database
+    empty(reused_database)
 
 
 @pytest_asyncio.fixture

@@ -1,3 +1,3 @@
-from tests.support.store_fixtures import database, make_account, store, template
+from tests.support.store_fixtures import database, make_account, reused_database, store, template
 
-__all__ = ["database", "make_account", "store", "template"]
+__all__ = ["database", "make_account", "reused_database", "store", "template"]
