@@ -20,6 +20,17 @@ class Jurisdictions:
     seats_allow: frozenset[str] | None = None
     deny: frozenset[str] = frozenset()
 
+    def permits(self, route: Route) -> bool:
+        """Whether `failure` finds nothing, at a fraction of its price."""
+        processing = route.processing
+        if self.processing_allow is None:
+            if self.deny and (UNKNOWN in processing or not processing):
+                return False
+        elif not processing or not self.processing_allow.issuperset(processing):
+            return False
+        is_seated = self.seats_allow is None or self.seats_allow.issuperset(route.seats)
+        return is_seated and self.deny.isdisjoint(route.jurisdictions)
+
     def failure(self, route: Route) -> tuple[Party, str] | None:
         """The first party and country of the chain that is forbidden. Unknown means no."""
         for party in route.chain:
@@ -91,6 +102,18 @@ class Preferences:
     require_parameters: bool = False
     deny_data_collection: bool = False
     zdr: bool = False
+
+    @property
+    def restricts(self) -> bool:
+        """Whether any route could be unwanted."""
+        return bool(
+            self.only
+            or self.ignore
+            or self.zdr
+            or self.deny_data_collection
+            or self.max_prompt_price is not None
+            or self.max_completion_price is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)

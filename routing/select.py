@@ -116,7 +116,7 @@ class _Funnel:
         return kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ask:
     """What bounds a request, whichever model serves it."""
 
@@ -162,15 +162,18 @@ def _narrow(
     if not funnel.routes:
         raise UnsupportedEndpointError(model.id, _endpoints(model))
     served = funnel.routes
-    funnel.keep(ask.forbidden)
+    if ask.policy.jurisdictions:
+        funnel.keep(ask.forbidden)
     if not funnel.routes:
         party, country = _first_failure(served, ask.policy)
         raise JurisdictionError(model.id, party.name, country, _alternatives(table, model, ask))
     allowed = funnel.routes
-    funnel.keep(ask.cannot_carry)
+    if ask.needs:
+        funnel.keep(ask.cannot_carry)
     if not funnel.routes:
         raise UnsupportedParameterError(model.id, _missing(allowed, ask.needs))
-    funnel.keep(lambda route: _unwanted(route, model, ask.policy.preferences, ask.today))
+    if ask.policy.preferences.restricts:
+        funnel.keep(lambda route: _unwanted(route, model, ask.policy.preferences, ask.today))
     funnel.keep(ask.unavailable)
     funnel.raise_if_empty(model)
 
@@ -204,9 +207,10 @@ def _forbidden(route: Route, policy: Policy) -> tuple[Party, str] | None:
 
 
 def _forbidden_reason(route: Route, policy: Policy) -> str | None:
-    failure = _forbidden(route, policy)
-    if failure is None:
+    if all(bounds.permits(route) for bounds in policy.jurisdictions):
         return None
+    failure = _forbidden(route, policy)
+    assert failure is not None, "permits and failure agree"
     party, country = failure
     if country == UNKNOWN:
         return f"{party.name} does not say where it processes, and unknown is not allowed"
@@ -285,30 +289,33 @@ def _ordered(
     draw: int,
 ) -> list[Route]:
     """The client's `order`, then its own dialect, then its `sort`, then the file's order."""
+    if len(routes) == 1:
+        return routes
 
-    def key(route: Route) -> tuple[int, bool, Decimal]:
-        place = _position(route, wishes.order)
+    def key(route: Route) -> tuple[int, bool, Decimal | int]:
+        place = _position(route, wishes.order) if wishes.order else None
         translated = dialect not in route.upstream.speaks
         named_last = len(wishes.order) if place is None else place
-        return named_last, translated, _sort_key(route, wishes.sort, today, rank)
+        sort_key = _sort_key(route, wishes.sort, today, rank) if wishes.sort else 0
+        return named_last, translated, sort_key
 
     ordered = sorted(routes, key=key)
+    if all(route.weight is None for route in ordered):
+        return ordered
     return _shared(ordered, key, draw)
 
 
 def _sort_key(
-    route: Route, sort: str | None, today: date, rank: Callable[[Route], int] | None
-) -> Decimal:
+    route: Route, sort: str, today: date, rank: Callable[[Route], int] | None
+) -> Decimal | int:
     if sort == "price":
         units = (Unit.INPUT, Unit.OUTPUT)
         return sum((usd_per_million_max(route.cost, unit, today) for unit in units), Decimal(0))
-    if sort is not None and rank is not None:
-        return Decimal(rank(route))
-    return Decimal(0)
+    return 0 if rank is None else rank(route)
 
 
 def _shared(
-    ordered: list[Route], key: Callable[[Route], tuple[int, bool, Decimal]], draw: int
+    ordered: list[Route], key: Callable[[Route], tuple[int, bool, Decimal | int]], draw: int
 ) -> list[Route]:
     """Runs of equally good neighbours that state a weight, drawn in proportion to it."""
     done: list[Route] = []
