@@ -1,6 +1,5 @@
 """The composition root: the only place that builds things. No decisions here."""
 
-import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -23,7 +22,7 @@ from proxy.gateway.relay import Relay
 from proxy.http.app import make_app
 from proxy.http.ports import Parts
 from proxy.http.server import open_server
-from proxy.jobs.run import Job, run_jobs
+from proxy.jobs.run import Job, running_jobs
 from proxy.ledger.gateway_ledger import RedisLedger
 from proxy.ledger.opening import open_ledger, open_worker_ledger
 from proxy.ledger.worker_ledger import WorkerLedger
@@ -75,10 +74,8 @@ async def open_gateway(
         )
         gateway = _gateway_of(settings, live_table, ledger, upstreams, clock)
         stack.push_async_callback(gateway.close, seconds=settings.shutdown_seconds_max)
-        stop = asyncio.Event()
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(stop.set)
-        group.create_task(run_jobs(_gateway_jobs(live_table, gateway, ledger, store), stop))
+        jobs = _gateway_jobs(live_table, gateway, ledger, store)
+        await stack.enter_async_context(running_jobs(jobs))
         parts = _parts_of(settings, live_table, gateway, ledger, store, upstreams, clock)
         base_url = await stack.enter_async_context(
             open_server(
@@ -210,10 +207,8 @@ async def open_worker(
             )
         )
         await ledger.open_shards_once()
-        stop = asyncio.Event()
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(stop.set)
-        group.create_task(run_jobs(_worker_jobs(settings, store, ledger, clock), stop))
+        jobs = _worker_jobs(settings, store, ledger, clock)
+        await stack.enter_async_context(running_jobs(jobs))
         yield ledger
 
 

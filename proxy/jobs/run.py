@@ -1,12 +1,16 @@
 """Runs steps on their intervals until told to stop. One that fails is told of and tried again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
+
+from proxy.domain.finish import TaskSet
+
+_STOP_SECONDS: Final = 10  # for turns that are under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,19 @@ class Job:
     full: int | None = None
 
 
-async def run_jobs(jobs: Sequence[Job], stop: asyncio.Event) -> None:
-    """Until `stop` is set; then every job ends after the turn that it is in."""
-    async with asyncio.TaskGroup() as group:
-        for job in jobs:
-            group.create_task(_run(job, stop), name=f"job {job.name}")
+@asynccontextmanager
+async def running_jobs(jobs: Sequence[Job]) -> AsyncIterator[None]:
+    """Until left; then every job ends after the turn that it is in, or is cut past its timeout."""
+    stop = asyncio.Event()
+    tasks = TaskSet()
+    for job in jobs:
+        tasks.spawn(_run(job, stop), name=f"job {job.name}")
+    try:
+        yield
+    finally:
+        stop.set()
+        await tasks.wait(seconds=_STOP_SECONDS)
+        await tasks.cancel()
 
 
 async def _run(job: Job, stop: asyncio.Event) -> None:

@@ -298,7 +298,7 @@ async def test_error_inside_a_body(start_platform: PlatformFactory) -> None:
 
 
 async def test_hold_that_cannot_be_extended(start_platform: PlatformFactory) -> None:
-    """The default hold covers 20 output tokens; the balance covers it, and not its double."""
+    """The first hold covers 20 output tokens; the balance covers it, and not its double."""
 
     async def script(_: Seen, wire: Wire) -> None:
         await wire.sse()
@@ -307,7 +307,8 @@ async def test_hold_that_cannot_be_extended(start_platform: PlatformFactory) -> 
             await asyncio.sleep(0.002)
 
     async with one_route(start_platform, script, default_output_tokens=20) as (platform, _):
-        key = await platform.key(nanos=200_000)
+        hold = await platform.refused_hold_nanos(model="m", stream=True)
+        key = await platform.key(nanos=hold + 19 * 2000)
         answer = await platform.chat(key, model="m", stream=True)
         error = answer.events()[-1]["error"]
         assert error["code"] == "insufficient_balance"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.support.platform import PlatformFactory, TestKey
+from tests.support.platform import PlatformFactory
 from tests.support.scripted_upstream import ScriptedUpstream, Seen, Wire
 from tests.support.tables import model, table, upstream
 
@@ -22,7 +22,7 @@ async def test_clients_race_one_balance(start_platform: PlatformFactory) -> None
     async with ScriptedUpstream(script).running() as up:
         text = table(upstream("one", up.url), model("m", "one"))
         async with start_platform(text) as platform:
-            hold = await _hold_of_one(platform)
+            hold = await platform.refused_hold_nanos(model="m", max_tokens=5)
             key = await platform.key(nanos=(SERVED - 1) * COST + hold)
             served = 0
 
@@ -50,10 +50,3 @@ async def test_clients_race_one_balance(start_platform: PlatformFactory) -> None
             assert len({row.request_id for row in rows}) == len(rows) == SERVED
             assert {(row.status, row.charged_nanos) for row in rows} == {("ok", COST)}
             await platform.assert_clean()
-
-
-async def _hold_of_one(platform: object) -> int:
-    key: TestKey = await platform.key()
-    await platform.chat(key, model="m", max_tokens=5)
-    await platform.quiet(key, rows=1)
-    return (await platform.rows(key))[0].hold_nanos

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.platform import Platform, PlatformFactory, TestKey
+from tests.support.platform import Answer, Platform, PlatformFactory, TestKey
 from tests.support.scripted_upstream import ScriptedUpstream, Seen, Wire
 from tests.support.tables import model, table, upstream
 
@@ -32,6 +32,13 @@ QUIRKS = {
     "qwen": "dashscope",
     "anthropic": "openai",
 }
+WIDE = {
+    "context_tokens": 10_000_000,
+    "output_tokens_max": 100_000,
+    "accepts": "[text, image, document, audio, tools, json_schema, stop, n, logprobs]",
+    "price": '{input: "1.00", cached_input: "0.10", output: "2.00", audio_input: "4.00",'
+    ' audio_output: "8.00"}',
+}
 CHUNK = 700  # bytes: cuts through events and characters
 
 
@@ -45,10 +52,11 @@ def recordings(shared_dir: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def test_recorded_exchanges(start_platform: PlatformFactory, shared_dir: Path) -> None:
-    playing: dict[str, Any] = {}
+    found = recordings(shared_dir)
+    assert len(found) >= 100
 
     async def script(seen: Seen, wire: Wire) -> None:
-        recording = playing["recording"]
+        _, recording = found[int(seen.path.split("/")[1])]
         body = recording["response_body_text"].encode()
         kind = "text/event-stream" if recording["streaming"] else "application/json"
         await wire.head(recording["response_status"], content_type=kind)
@@ -57,43 +65,62 @@ async def test_recorded_exchanges(start_platform: PlatformFactory, shared_dir: P
         await wire.end()
 
     async with ScriptedUpstream(script).running() as up:
-        quirks = sorted(set(QUIRKS.values()))
-        ups = "".join(upstream(f"up-{name}", up.url, quirks=name) for name in quirks)
-        wide = {"context_tokens": 10_000_000, "output_tokens_max": 100_000}
-        models = "".join(model(f"m-{name}", f"up-{name}", **wide) for name in quirks)
-        # A refusal of our account by one recording must not keep the next from being played.
+        # An upstream each, so that none is left alone because another refused our key.
+        ups, models = "", ""
+        for number, (name, _) in enumerate(found):
+            quirks = QUIRKS[name.partition("/")[0]]
+            ups += upstream(f"up-{number}", f"{up.url}/{number}", quirks=quirks)
+            models += model(f"m-{number}", f"up-{number}", **WIDE)
         async with start_platform(table(ups, models)) as platform:
             key = await platform.key(nanos=10**15)
-            checked = 0
-            for name, recording in recordings(shared_dir):
-                playing["recording"] = recording
-                await _check(platform, key, name, recording)
-                checked += 1
-            assert checked >= 100
-            rows = await platform.quiet(key, rows=0)
-            assert rows.held_nanos == 0
+            tried = 0
+            for number, (name, recording) in enumerate(found):
+                answer = await _check(platform, key, number, name, recording)
+                tried += "x-apilink-attempts" in answer.headers
+            assert tried >= len(found) - 2  # a recorded refusal of a body that we refuse as well
+            await platform.quiet(key, rows=tried)
             await platform.assert_clean()
 
 
-async def _check(platform: Platform, key: TestKey, name: str, recording: dict[str, Any]) -> None:
-    body = dict(recording["request_body"] or {})
-    body["model"] = f"m-{QUIRKS[name.partition('/')[0]]}"
+async def _check(
+    platform: Platform, key: TestKey, number: int, name: str, recording: dict[str, Any]
+) -> Answer:
+    body = _request(recording) | {"model": f"m-{number}"}
     answer = await platform.post(key, PATHS[recording["endpoint"]], body)
     status = recording["response_status"]
     if status >= 400:
         assert answer.status >= 400, name
-        return
+        return answer
     assert answer.status == status, (name, answer)
     recorded = recording["response_body_text"].encode()
     if not recording["streaming"]:
         assert _without_usage(orjson.loads(recorded)) == _without_usage(answer.json()), name
-        return
+        return answer
     wanted = [_without_usage(event) for event in _events(recorded)]
     got = [_without_usage(event) for event in _events(answer.body)]
     bare = [event for event in wanted if not _is_only_usage(event)]
     assert [event for event in got if not _is_only_usage(event)] == bare, name
     if "error" not in (got[-1] if got else {}):
         assert answer.body.rstrip().endswith(b"data: [DONE]"), name
+    return answer
+
+
+def _request(recording: dict[str, Any]) -> dict[str, Any]:
+    """As recorded; where the recorder kept no body, one that asks for the same kind of answer."""
+    recorded = recording["request_body"]
+    if isinstance(recorded, str):
+        recorded = json.loads(recorded)
+    defaults: dict[str, Any] = {
+        "chat.completions": {"messages": [{"role": "user", "content": "hi"}]},
+        "completions": {"prompt": "hi"},
+        "embeddings": {"input": "hi"},
+    }[recording["endpoint"]]
+    body = {**defaults, **(recorded or {})}
+    for routing in ("models", "provider"):  # names of OpenRouter's catalogue, not of this table
+        body.pop(routing, None)
+    if recording["streaming"]:
+        body["stream"] = True
+    return body
 
 
 def _events(body: bytes) -> list[Any]:

@@ -1,11 +1,13 @@
 """Postgres' side of the ledger in memory, with the behaviour that the ports promise."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from proxy.domain.account import ApiKey
 from proxy.domain.charge import Charge, Status
+from proxy.domain.errors import StoreUnavailableError
 from proxy.domain.outcome import WalletState
 from proxy.domain.ports import Cursor, FencedError
 from routing.money import Nanos
@@ -24,6 +26,8 @@ class MemoryBooks:
     poison: dict[str, str] = field(default_factory=dict)
     numbers: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     loads: list[list[UUID]] = field(default_factory=list)
+    is_away: bool = False
+    gate: asyncio.Event | None = None  # look-ups of wallets wait for it
 
     def add_account(self, account_id: UUID, nanos: int) -> None:
         self.credits[account_id] = [nanos]
@@ -36,10 +40,14 @@ class MemoryBooks:
     # Directory
 
     async def find_key(self, key_id: str) -> ApiKey | None:
+        if self.is_away:
+            raise StoreUnavailableError("Postgres is away")
         return self.keys.get(key_id)
 
     async def load_wallets(self, account_ids: Sequence[UUID]) -> Mapping[UUID, WalletState]:
         self.loads.append(list(account_ids))
+        if self.gate is not None:
+            await self.gate.wait()
         return {
             account_id: WalletState(
                 Nanos(self.balance(account_id)), Nanos(0), len(self.credits[account_id])

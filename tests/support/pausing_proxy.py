@@ -2,83 +2,109 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from proxy.domain.finish import TaskSet
 
 
 class PausingProxy:
-    """`hold_requests`: what clients send waits here. `hold_answers`: the server runs every call,
-    and the answers wait here. `cut` closes every connection; what was held still reaches the server
-    when `deliver_after_cut` is set, as a network may do."""
+    """`hold_requests`: what clients send waits here, even where they give up; `deliver_held` lets it
+    reach the server afterwards, as a network may do. `hold_answers`: the server runs every call, and
+    the answers wait here. `cut` closes every connection; `is_refusing` closes new ones as well."""
 
     def __init__(self, target: str) -> None:
-        self._target = target
-        self._tasks = TaskSet()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._servers: set[asyncio.StreamWriter] = set()
-        self.requests = asyncio.Event()
-        self.answers = asyncio.Event()
-        self.requests.set()
-        self.answers.set()
         self.seen = asyncio.Event()  # a request arrived
-        self.held: list[tuple[asyncio.StreamWriter, bytes]] = []
         self.is_refusing = False
+        self._target = target
+        self._is_holding = False
+        self._answers_flow = asyncio.Event()
+        self._answers_flow.set()
+        self._held: list[tuple[asyncio.StreamWriter, bytes]] = []
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._servers: set[asyncio.StreamWriter] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._passing: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        self._tasks = TaskSet()
 
     def hold_requests(self) -> None:
-        self.requests.clear()
+        self._is_holding = True
 
     def hold_answers(self) -> None:
-        self.answers.clear()
+        self._answers_flow.clear()
 
     def resume(self) -> None:
-        self.requests.set()
-        self.answers.set()
+        self._is_holding = False
+        self._answers_flow.set()
 
     def cut(self) -> None:
-        for writer in list(self._writers):
-            writer.transport.abort()
+        for client in self._clients:
+            client.transport.abort()
 
     async def deliver_held(self) -> None:
-        """What clients sent into connections that they have given up reaches the server now."""
-        held, self.held = self.held, []
-        for writer, data in held:
-            writer.write(data)
-            await writer.drain()
-        for writer, _ in held:
-            writer.close()
+        held, self._held = self._held, []
+        for server, data in held:
+            server.write(data)
+        for server in {server for server, _ in held}:
+            server.write_eof()
+            if (passing := self._passing.pop(server, None)) is not None:
+                await asyncio.wait({passing})  # the server ends it when it has run everything
+            await self._closed(server)
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_refusing:
-            writer.transport.abort()
-            return
-        server_reader, server = await asyncio.open_unix_connection(self._target)
-        self._writers.add(writer)
+    async def accept(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
+        if not self.is_refusing:
+            await self._serve(reader, client)
+        client.transport.abort()
+        await _wait_closed(client)
+
+    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        answers, server = await asyncio.open_unix_connection(self._target)
+        self._clients.add(client)
         self._servers.add(server)
-        _ = self._tasks.start(self._answers(server_reader, writer), name="answers")
+        passing = self._tasks.start(self._pass_answers(answers, client), name="answers")
         while data := await _read(reader):
             self.seen.set()
-            if self.requests.is_set():
-                server.write(data)
+            if self._is_holding:
+                self._held.append((server, data))
             else:
-                self.held.append((server, data))
-        self._writers.discard(writer)
-        if not any(held is server for held, _ in self.held):
-            server.close()
+                server.write(data)
+        self._clients.discard(client)
+        if any(held is server for held, _ in self._held):
+            self._passing[server] = passing
+        else:
+            passing.cancel()
+            await self._closed(server)
 
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await _read(reader):
-            await self.answers.wait()
-            if not writer.is_closing():
-                writer.write(data)
-        writer.close()
+    async def _pass_answers(
+        self, answers: asyncio.StreamReader, client: asyncio.StreamWriter
+    ) -> None:
+        while data := await _read(answers):
+            await self._answers_flow.wait()
+            if not client.is_closing():
+                client.write(data)
+        client.close()
+
+    async def _closed(self, server: asyncio.StreamWriter) -> None:
+        self._servers.discard(server)
+        server.close()
+        await _wait_closed(server)
 
     async def close(self) -> None:
         self.cut()
-        for server in self._servers:
-            server.transport.abort()
+        while self._handlers:
+            await asyncio.wait(self._handlers)
         await self._tasks.cancel()
+        for server in list(self._servers):
+            await self._closed(server)
+
+
+async def _wait_closed(writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
@@ -95,6 +121,6 @@ async def pausing_proxy(target: str, path: Path) -> AsyncIterator[PausingProxy]:
     try:
         yield proxy
     finally:
-        await proxy.close()
         server.close()
+        await proxy.close()
         await server.wait_closed()

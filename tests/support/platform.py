@@ -8,9 +8,11 @@ async with start_platform(table_text, lease_seconds=1) as platform:
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -136,6 +138,14 @@ class Platform:
 
     async def chat(self, key: TestKey, *, model: str, **fields: Any) -> Answer:
         return await self.post(key, "/chat/completions", chat_body(model, **fields))
+
+    async def refused_hold_nanos(self, **fields: Any) -> int:
+        """What such a request asks for, by the refusal of one that nothing covers."""
+        answer = await self.chat(await self.key(nanos=0), **fields)
+        assert answer.status == 402, answer
+        found = re.search(r"needs a hold of (\S+) USD", answer.json()["error"]["message"])
+        assert found is not None
+        return int(Decimal(found[1]) * 10**9)
 
     def stream(self, key: TestKey, *, model: str, **fields: Any) -> Any:
         """`async with platform.stream(…) as response:` for tests that read as it comes."""
