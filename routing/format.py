@@ -78,11 +78,11 @@ def _words(enum: type[Endpoint | Dialect | Carries | Role | Basis | OnCancel]) -
     return Choice(tuple(member.value for member in enum))
 
 
-ID: Final = Text(
-    "a name of lower-case letters, digits, '-', '_' or '.'", r"[a-z0-9][a-z0-9._-]{0,63}"
-)
+ID: Final = Text("a name of letters, digits, '-', '_' or '.'", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MODEL_ID: Final = Text("a model's name without spaces", r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
-GROUP_ID: Final = Text("a name of capital letters, digits or '_'", r"[A-Z][A-Z0-9_]{2,31}")
+GROUP_ID: Final = Text(
+    "a name of three letters or more, which no country has", r"[A-Za-z][A-Za-z0-9_]{2,31}"
+)
 ENV: Final = Text(
     "the NAME of an environment variable, never a secret", r"[A-Z][A-Z0-9_]{0,127}", secret=True
 )

@@ -75,9 +75,9 @@ def _countries(table: RoutingTable, name: str) -> frozenset[str]:
     code = name.upper()
     if code in COUNTRIES:
         return frozenset({code})
-    for group in (name, code):
-        if group in table.groups:
-            return table.groups[group]
+    for group, countries in table.groups.items():
+        if group.upper() == code:
+            return countries
     known = (*table.groups, *PRESETS, *sorted(COUNTRIES))
     raise UnknownJurisdictionError(name, nearest(code, known))
 
