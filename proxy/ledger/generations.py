@@ -47,6 +47,10 @@ class FencedCalls:
         self._link = link
         self._generations = generations
 
+    @property
+    def is_up(self) -> bool:
+        return self._link.is_up
+
     async def call(self, shard: int, command: Callable[[int], Command]) -> Any:
         """Raises LedgerFault, or StoreUnavailableError where the look-up fails."""
         generation = self._generations.find(shard)
