@@ -78,8 +78,23 @@ class RedisLedger:
         return self._pump.backlog
 
     @property
+    def is_connected(self) -> bool:
+        return self._fenced.is_up
+
+    @property
     def open_holds(self) -> int:
         return len(self._keeper)
+
+    @property
+    def lost_shards(self) -> frozenset[int]:
+        """Shards that forgot settlements of ours and admit nothing until they are recovered:
+        an alarm."""
+        return self._tails.lost
+
+    async def refresh_generations(self) -> None:
+        """Raises StoreUnavailableError. While a shard is lost nobody asks it, so nobody would learn
+        that it was recovered."""
+        await self._generations.refresh()
 
     async def reserve(
         self, key: ApiKey, request_id: UUID, amount_nanos: Nanos, tokens: int

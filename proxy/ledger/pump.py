@@ -160,8 +160,9 @@ class Pump:
             self._idle.set()
 
     def _refill(self) -> None:
-        while self._sources and len(self._queue) < _REFILL:
-            found = self._sources[0].read(_REFILL)
+        count = min(_REFILL, self._queue_max)
+        while self._sources and len(self._queue) < count:
+            found = self._sources[0].read(count)
             if not found:
                 self._sources.popleft()
             self._queue.extend(found)

@@ -1,9 +1,12 @@
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from proxy.dev.servers import Server
 from tests.support.ledger_bench import LedgerBench
+from tests.support.ledger_world import World, open_world
 
 
 @pytest.fixture
@@ -13,3 +16,11 @@ def bench(any_redis: Server) -> Iterator[LedgerBench]:
     yield bench
     bench.client.flushall()
     bench.client.close()
+
+
+@pytest.fixture
+async def world(any_redis: Server) -> AsyncIterator[World]:
+    """The ledger's own clients, on the library as production loads it."""
+    with tempfile.TemporaryDirectory(prefix="al-", dir="/tmp") as directory:
+        async with open_world(any_redis.url, Path(directory)) as world:
+            yield world
