@@ -1,5 +1,6 @@
 """Charges into Postgres: a fence, and one transaction for rows, money, books and cursor."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
@@ -196,11 +197,17 @@ def _printable(reason: str) -> str:
 
 
 def _readable_part(raw: bytes) -> tuple[UUID | None, str | None]:
-    """Whose it is and how much, as far as a poisoned entry lets one read it."""
+    """Whose it is and how much, as far as a poisoned entry lets one read it: a charge in JSON, or
+    the ledger's own fields, `a=ACCOUNT` and `c=NANOS`, a line each."""
     try:
-        fields = orjson.loads(raw)
-        account_id = UUID(fields["account_id"])
-        nanos = fields["charged_nanos"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        charge = orjson.loads(raw)
+        account, nanos = charge["account_id"], str(charge["charged_nanos"])
+    except (ValueError, KeyError, TypeError):
+        fields = dict(line.partition(b"=")[::2] for line in reversed(raw.split(b"\n")))
+        account = fields.get(b"a", b"").decode(errors="replace")
+        nanos = fields.get(b"c", b"").decode(errors="replace")
+    try:
+        account_id = UUID(account)
+    except (ValueError, AttributeError, TypeError):
         return None, None
-    return account_id, str(nanos) if type(nanos) is int else None
+    return account_id, nanos if re.fullmatch(r"-?[0-9]{1,30}", nanos) else None

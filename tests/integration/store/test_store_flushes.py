@@ -238,10 +238,13 @@ async def test_an_unreadable_entry_is_quarantined_once_with_what_it_shows(
     for _ in range(2):
         await store.flushes.quarantine(0, "5-0", broken, "not JSON: \0")
         await store.flushes.quarantine(0, "6-0", half, "no such field")
+    fields = b"a=%s\nk=key\nc=78\nd={\nc=1" % str(account_id).encode()
+    await store.flushes.quarantine(0, "7-0", fields, "not a charge")
     rows = await store.database.fetch("SELECT * FROM quarantine ORDER BY entry_id")
     assert [(row["account_id"], row["charged_nanos"]) for row in rows] == [
         (None, None),
         (account_id, 77),
+        (account_id, 78),
     ]
     assert rows[0]["raw"] == broken
 
