@@ -88,6 +88,7 @@ class Attempts:
         journey.http_status = reply.status
         if reply.status in _STATUS_OK:
             journey.phase = Phase.ANSWERED
+            journey.call.body.clear()  # no other route will need it: its memory is free from here
             self._upstreams.report(route, healthy=True)
             return reply
         body = await _read_error(reply)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from proxy.dialect.outgoing import hints_dropped
 from proxy.dialect.select import CALLABLE_DIALECTS
 from proxy.domain.account import ApiKey
 from proxy.domain.call import Call
 from proxy.gateway.refusals import routing_refusal
-from routing.errors import NoRouteError, RoutingError
+from routing.errors import NoRouteError, RoutingError, UnsupportedParameterError
 from routing.money import Nanos
 from routing.policy import Jurisdictions, Policy
 from routing.price import worst_case_nanos
@@ -109,7 +110,13 @@ class Planner:
             callable_dialects=CALLABLE_DIALECTS,
             draw=self.draw(),
         )
-        return selection.model, selection.routes
+        if not call.preferences.require_parameters:
+            return selection.model, selection.routes
+        carrying = tuple(route for route in selection.routes if not hints_dropped(call, route))
+        if not carrying:
+            dropped = sorted(hints_dropped(call, selection.routes[0]))
+            raise UnsupportedParameterError(selection.model.id, tuple(dropped))
+        return selection.model, carrying
 
     def _bounded(
         self, call: Call, asked: Model, candidates: Sequence[Candidate], at: datetime

@@ -6,14 +6,7 @@ from functools import partial
 
 from proxy.domain.usage import Usage
 from routing.money import Nanos
-from routing.price import (
-    INPUT_UNITS,
-    OUTPUT_UNITS,
-    PriceHistory,
-    Quantities,
-    UnpricedUnitError,
-    charge_nanos,
-)
+from routing.price import PriceHistory, Quantities, Unit, UnpricedUnitError, charge_nanos
 from routing.table import Model, Route
 
 
@@ -32,13 +25,14 @@ def _nanos(history: PriceHistory, at: datetime, usage: Usage) -> Nanos:
     try:
         return charge_nanos(history, usage.quantities, at=at, service_tier=tier)
     except UnpricedUnitError:
-        # The loader refuses a model that can produce a class without a price; an upstream that
-        # reports one all the same is still paid by us, so it is priced as plain input or output.
-        return charge_nanos(history, _plain(usage.quantities), at=at, service_tier=tier)
+        # Output of a model that sells none, or input likewise: what it does sell is charged.
+        return charge_nanos(history, _priced_side(history, at, usage), at=at, service_tier=tier)
 
 
-def _plain(quantities: Quantities) -> Quantities:
+def _priced_side(history: PriceHistory, at: datetime, usage: Usage) -> Quantities:
+    rates = history.at(at).rates
+    counts = usage.quantities
     return Quantities(
-        input=sum(getattr(quantities, unit) for unit in INPUT_UNITS),
-        output=sum(getattr(quantities, unit) for unit in OUTPUT_UNITS),
+        input=counts.input_tokens if rates.of(Unit.INPUT) is not None else 0,
+        output=counts.output_tokens if rates.of(Unit.OUTPUT) is not None else 0,
     )

@@ -32,6 +32,7 @@ STREAM_HEADERS: Final = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
+_BAD_GATEWAY: Final = 502
 _ANSWER_BYTES_MAX: Final = 64 * 2**20
 _WORDS: Final = {
     Status.UPSTREAM_CUT: ("upstream_error", "The provider's answer broke off."),
@@ -72,7 +73,9 @@ class Relay:
             "x-apilink-cost-nanos": str(charge.charged_nanos),
             **journey.headers(),
         }
-        await client.respond(reply.status, headers, answer.body)
+        # An SDK looks for an error in the status alone.
+        status = _BAD_GATEWAY if answer.is_error else reply.status
+        await client.respond(status, headers, answer.body)
 
     async def stream(
         self, reply: Reply, client: Client, journey: Journey, settlement: Settlement

@@ -83,7 +83,9 @@ class HttpUpstreams:
             raise _refused(health, str(error)) from None
         try:
             health.breaker.enter(now_ms)
-            async with self._transport.exchange(self._post(route, request, credential)) as reply:
+            exchange = self._transport.exchange(self._post(route, request, credential))
+            del request  # the transport lets go of the body once it is answered
+            async with exchange as reply:
                 self._note(credential, reply)
                 yield reply
         finally:

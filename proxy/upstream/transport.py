@@ -69,6 +69,7 @@ class Transport:
     async def exchange(self, post: Post) -> AsyncIterator[HttpReply]:
         """Raises NotConnectedError, FirstByteTimeoutError or NoAnswerError."""
         reply = await self._open(post)
+        del post  # its body has served: nothing keeps it for as long as the answer takes
         self._idle.add(reply)
         try:
             yield reply

@@ -293,6 +293,7 @@ async def test_error_inside_a_body(start_platform: PlatformFactory) -> None:
     async with one_route(start_platform, script) as (platform, _):
         key = await platform.key()
         answer = await platform.chat(key, model="m")
+        assert answer.status == 502
         assert answer.json()["error"]["message"] == "no"
         await platform.charged(key, answer, 0, status="upstream_error", source="none")
 
