@@ -11,7 +11,9 @@ from tests.support.tables import model, table, upstream
 
 PROMPT_BYTES = 12 * 2**20
 WORD = b"word "
-THE_UPSTREAMS_OWN = tracemalloc.Filter(False, "*/asyncio/streams.py")  # its read of the request
+THE_UPSTREAMS_OWN = tracemalloc.Filter(
+    inclusive=False, filename_pattern="*/asyncio/streams.py"
+)  # its read of the request
 
 
 async def _body() -> AsyncIterator[bytes]:
