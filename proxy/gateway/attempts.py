@@ -33,6 +33,8 @@ _ERROR_BYTES_MAX: Final = 256 * 2**10
 _RETRY_AFTER_SECONDS_MAX: Final = 60
 _STATUS_OK: Final = range(200, 300)
 _OUR_FAULT: Final = (401, 402, 403)  # about our account with the upstream, not the customer's
+_SLOW: Final = (408, 429)
+_SERVER_ERROR: Final = 500
 _BUSY: Final = (429, 503, 529)
 
 
@@ -97,7 +99,7 @@ class Attempts:
             journey.phase = Phase.TRYING
             kind = reply.headers.get("content-type", "application/json")
             return PassedRefusal(reply.status, kind, scrub(body))
-        self._upstreams.report(route, healthy=reply.status in _OUR_FAULT)
+        self._upstreams.report(route, healthy=not _is_failing(reply.status))
         return _refused(reply)
 
     def _request(self, journey: Journey, candidate: Candidate) -> UpstreamRequest:
@@ -137,6 +139,11 @@ def _unless_final(error: UpstreamError, *, retry_after_timeout: bool) -> ApiErro
             raise BadUpstreamError("The provider closed the connection unanswered.") from error
         case _:
             raise BadUpstreamError("The provider's answer could not be read.") from error
+
+
+def _is_failing(status: int) -> bool:
+    """Says something of the upstream as a whole; a missing model or a bad key of ours does not."""
+    return status >= _SERVER_ERROR or status in _SLOW
 
 
 def _refused(reply: Reply) -> ApiError:
