@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 _NEAREST_MAX: Final = 3
+_LIKENESS: Final = 1 / 2
 
 
 def nearest(name: str, known: Iterable[str], limit: int = _NEAREST_MAX) -> tuple[str, ...]:
@@ -12,5 +13,5 @@ def nearest(name: str, known: Iterable[str], limit: int = _NEAREST_MAX) -> tuple
     by_folded: dict[str, str] = {}
     for candidate in known:
         by_folded.setdefault(candidate.casefold(), candidate)
-    found = difflib.get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.5)
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=limit, cutoff=_LIKENESS)
     return tuple(by_folded[folded] for folded in found)
