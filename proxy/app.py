@@ -22,11 +22,13 @@ from proxy.gateway.relay import Relay
 from proxy.http.app import make_app
 from proxy.http.ports import Parts
 from proxy.http.server import open_server
+from proxy.jobs.reload import Reloading
 from proxy.jobs.run import Job, running_jobs
 from proxy.ledger.gateway_ledger import RedisLedger
-from proxy.ledger.opening import open_ledger, open_worker_ledger
+from proxy.ledger.opening import FLUSH_LEASE_SECONDS, open_ledger, open_worker_ledger
 from proxy.ledger.worker_ledger import WorkerLedger
 from proxy.observe.log import log_charge
+from proxy.store.migrate import check_migrated
 from proxy.store.pool import Store, open_store
 from proxy.upstream.client import open_upstreams
 from proxy.vault import KeyHasher
@@ -59,8 +61,10 @@ async def open_gateway(
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_url))
+        await check_migrated(store.database)
         await store.deployment.check(shards=settings.shards)
-        await store.revisions.record(live_table())
+        reloading = Reloading(live_table, store.revisions.record)
+        await reloading.reload_once()
         ledger = await stack.enter_async_context(_ledger_of(settings, store, clock))
         stack.push_async_callback(_settled, ledger)
         upstreams = await stack.enter_async_context(
@@ -74,9 +78,10 @@ async def open_gateway(
         )
         gateway = _gateway_of(settings, live_table, ledger, upstreams, clock)
         stack.push_async_callback(gateway.close, seconds=settings.shutdown_seconds_max)
-        jobs = _gateway_jobs(live_table, gateway, ledger, store)
+        jobs = _gateway_jobs(reloading, gateway, ledger, store)
         await stack.enter_async_context(running_jobs(jobs))
         parts = _parts_of(settings, live_table, gateway, ledger, store, upstreams, clock)
+        stack.push_async_callback(parts.authenticator.close)
         base_url = await stack.enter_async_context(
             open_server(
                 make_app(parts, settings),
@@ -158,18 +163,14 @@ def _parts_of(
 
 
 def _gateway_jobs(
-    live_table: LiveTable, gateway: Gateway, ledger: RedisLedger, store: Store
+    reloading: Reloading, gateway: Gateway, ledger: RedisLedger, store: Store
 ) -> list[Job]:
     async def comment() -> None:
         gateway.comment_once()
 
-    async def reload() -> None:
-        if await live_table.reload_if_changed_once():
-            await store.revisions.record(live_table())
-
     return [
         Job("comment", interval_ms=1_000, timeout_seconds=5, step=comment),
-        Job("reload", interval_ms=2_000, timeout_seconds=30, step=reload),
+        Job("reload", interval_ms=2_000, timeout_seconds=30, step=reloading.reload_once),
         Job(
             "prune_journal",
             interval_ms=30_000,
@@ -192,6 +193,7 @@ async def open_worker(
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_url))
+        await check_migrated(store.database)
         await store.deployment.check(shards=settings.shards)
         await store.partitions.ensure_once(now_ms=clock.unix_ms())
         ledger = await stack.enter_async_context(
@@ -204,6 +206,7 @@ async def open_worker(
                 lease_seconds=settings.lease_seconds,
                 timeout_ms=settings.ledger_timeout_ms,
                 flush_entries_max=settings.flush_entries_max,
+                flush_lease_seconds=min(settings.lease_seconds, FLUSH_LEASE_SECONDS),
             )
         )
         await ledger.open_shards_once()

@@ -5,23 +5,20 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Final
+from contextlib import AsyncExitStack
 
 import click
-import structlog
 
 from proxy.app import open_gateway
-from proxy.commands.context import EXIT_BAD_CONFIG, fail, print_json, settings_of
+from proxy.commands.boot import BootError, booting, live_table_of, settings_for_boot
+from proxy.commands.context import fail, print_json
 from proxy.commands.loop import run_until_stopped
-from proxy.domain.errors import ApiError
+from proxy.commands.supervise import Ready, Supervisor
+from proxy.domain.clock import SystemClock
+from proxy.domain.finish import TaskSet
 from proxy.domain.settings import Settings, environment
 from proxy.edge.live_table import LiveTable
 from proxy.observe.log import configure_logging
-from routing.errors import ConfigError
-from routing.load import load_table
-
-_RESTARTS_MAX: Final = 20
 
 
 @click.command(epilog="Example: apilink serve --workers 4")
@@ -32,93 +29,51 @@ def serve(workers: int | None) -> None:
     A table or a setting that is wrong stops the start with every reason and status 2. SIGHUP, or
     a changed file, reloads the routing table: all of it, or nothing. SIGTERM lets requests end.
     """
-    settings = settings_of(None)
+    settings = settings_for_boot()
     if workers is not None:
         settings = dataclasses.replace(settings, workers=workers)
+    if settings.workers > 1 and settings.listen.port == 0:
+        fail("APILINK_LISTEN: port 0 would give every process a port of its own; name one")
     live_table = live_table_of(settings)
     configure_logging(settings.log_level)
     if settings.workers == 1:
-        serve_here(settings, live_table)
-    else:
-        supervise(settings.workers, lambda: serve_here(settings, live_table))
+        serve_here(settings, live_table, on_ready=lambda: None)
+        return
+
+    def work(ready: Ready) -> None:
+        serve_here(settings, live_table, on_ready=ready)
+
+    sys.exit(Supervisor(settings.workers, work, clock=SystemClock()).run())
 
 
-def live_table_of(settings: Settings) -> LiveTable:
-    """Exits with status 2 and every problem of the file."""
-    try:
-        return LiveTable(settings.routing, load_table(settings.routing))
-    except ConfigError as error:
-        fail(*map(str, error.problems))
-    except OSError as error:
-        fail(f"{settings.routing}: cannot be read: {error.strerror}")
-
-
-def serve_here(settings: Settings, live_table: LiveTable) -> None:
+def serve_here(settings: Settings, live_table: LiveTable, *, on_ready: Ready) -> None:
     """This process, until it is told to stop."""
 
+    # A reload that comes before there is anything to reload must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     async def main(stop: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        async with open_gateway(
-            settings, live_table, environ=environment(), reuse_port=settings.workers > 1
-        ) as running:
-            loop.add_signal_handler(
+        async with AsyncExitStack() as stack:
+            with booting(settings):
+                running = await stack.enter_async_context(
+                    open_gateway(
+                        settings,
+                        live_table,
+                        environ=environment(),
+                        reuse_port=settings.workers > 1,
+                    )
+                )
+            reloads = TaskSet()
+            asyncio.get_running_loop().add_signal_handler(
                 signal.SIGHUP,
-                lambda: asyncio.run_coroutine_threadsafe(live_table.reload_once(), loop),
+                lambda: reloads.spawn(live_table.reload_once(), name="reload on SIGHUP"),
             )
+            stack.push_async_callback(reloads.cancel)
             print_json({"event": "ready", "base_url": f"{running.base_url}/v1", "pid": os.getpid()})
+            on_ready()
             await stop.wait()
 
     try:
         run_until_stopped(main)
-    except ApiError as error:
-        fail(f"{error.code}: {error.message}")
-
-
-def supervise(count: int, work: Callable[[], None]) -> None:
-    """Forks the processes, replaces those that die, and passes signals on.
-
-    A process that ends with the status of a bad configuration is not replaced: neither would
-    its successor start.
-    """
-    children: set[int] = set()
-    stopping = False
-
-    def pass_on(number: int, _: object) -> None:
-        nonlocal stopping
-        stopping = stopping or number != signal.SIGHUP
-        for pid in list(children):
-            os.kill(pid, number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, pass_on)
-    children.update(_fork(work) for _ in range(count))
-    restarts = 0
-    while children:
-        pid, status = os.wait()
-        children.discard(pid)
-        code = os.waitstatus_to_exitcode(status)
-        if stopping:
-            continue
-        if code == EXIT_BAD_CONFIG or restarts >= _RESTARTS_MAX:
-            pass_on(signal.SIGTERM, None)
-            continue
-        structlog.get_logger().error("worker_died", worker=pid, status=str(code))
-        restarts += 1
-        children.add(_fork(work))
-    sys.exit(0 if restarts < _RESTARTS_MAX else 1)
-
-
-def _fork(work: Callable[[], None]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    code = 1
-    try:
-        work()
-        code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    finally:
-        os._exit(code)
+    except BootError as error:
+        fail(str(error))

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import socket
+from contextlib import AsyncExitStack
 
 import click
 
 from proxy.app import open_worker
-from proxy.commands.context import fail, print_json, settings_of
+from proxy.commands.boot import BootError, booting, settings_for_boot
+from proxy.commands.context import fail, print_json
 from proxy.commands.loop import run_until_stopped
-from proxy.domain.errors import ApiError
 from proxy.observe.log import configure_logging
 
 
@@ -19,16 +20,18 @@ def work() -> None:
 
     Any number may run: each shard has one flusher at a time, by a lease in Postgres.
     """
-    settings = settings_of(None)
+    settings = settings_for_boot()
     configure_logging(settings.log_level)
     owner = f"{socket.gethostname()}:{os.getpid()}"
 
     async def main(stop: asyncio.Event) -> None:
-        async with open_worker(settings, owner=owner):
+        async with AsyncExitStack() as stack:
+            with booting(settings):
+                await stack.enter_async_context(open_worker(settings, owner=owner))
             print_json({"event": "ready", "pid": os.getpid()})
             await stop.wait()
 
     try:
         run_until_stopped(main)
-    except ApiError as error:
-        fail(f"{error.code}: {error.message}")
+    except BootError as error:
+        fail(str(error))

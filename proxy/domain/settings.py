@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -147,6 +148,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _networks(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    for name in names:
+        try:
+            ip_network(name)
+        except ValueError:
+            raise ValueError("must be addresses or networks such as 10.0.0.0/8") from None
+    return names
+
+
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "database_url": _url("postgresql", "postgres"),
     "redis_url": _url("redis", "rediss", "unix"),
@@ -158,7 +169,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "data_dir": Path,
     "workers": _count(1, 1024),
     "shards": _count(1, 4096),
-    "trusted_proxies": _names,
+    "trusted_proxies": _networks,
     "body_bytes_max": _count(1024, 2**30),
     "buffered_bytes_max": _count(1024, 2**40),
     "requests_open_max": _count(1, 10**6),

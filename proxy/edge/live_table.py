@@ -23,6 +23,7 @@ class LiveTable:
         self._transform = transform
         self._table = transform(table)
         self._seen = _stamp(path)
+        self._loading = asyncio.Lock()  # or what was read first could come last
 
     def __call__(self) -> RoutingTable:
         return self._table
@@ -32,15 +33,18 @@ class LiveTable:
 
     async def reload_if_changed_once(self) -> bool:
         """True where a changed file took effect."""
-        stamp = await asyncio.to_thread(_stamp, self._path)
-        if stamp == self._seen:
+        if await asyncio.to_thread(_stamp, self._path) == self._seen:
             return False
-        self._seen = stamp
         return await self.reload_once()
 
     async def reload_once(self) -> bool:
         """A file with any mistake changes nothing: the running table stays, the log says why."""
+        async with self._loading:
+            return await self._reload()
+
+    async def _reload(self) -> bool:
         log = structlog.get_logger()
+        self._seen = await asyncio.to_thread(_stamp, self._path)
         try:
             table = self._transform(await asyncio.to_thread(load_table, self._path))
         except (ConfigError, OSError) as error:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _ATTEMPTS_MAX: Final = 5
 _RETRY_SECONDS: Final = 5
+_CONNECT_SECONDS_MAX: Final = 5
 
 # Postgres took another's side: the same transaction may be tried again.
 _CONFLICTS: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -116,6 +117,10 @@ def _unavailable() -> StoreUnavailableError:
     )
 
 
+class BadDsnError(Exception):
+    """No connection can be made with this DSN, ever. Does not repeat it: a password is in it."""
+
+
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyped
     def get_reset_query(self) -> str:
         return ""
@@ -125,13 +130,14 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyp
 async def open_database(
     dsn: str, *, connections_max: int, timeout_seconds: int
 ) -> AsyncIterator[Database]:
-    with translated():
+    """Raises BadDsnError, or StoreUnavailableError where Postgres cannot be reached."""
+    with translated(), dsn_checked():
         pool = await asyncpg.create_pool(
             dsn,
             min_size=1,
             max_size=connections_max,
             statement_cache_size=0,
-            timeout=timeout_seconds,
+            timeout=min(timeout_seconds, _CONNECT_SECONDS_MAX),
             command_timeout=timeout_seconds,
             connection_class=_Connection,
             server_settings={"application_name": "apilink"},
@@ -140,6 +146,20 @@ async def open_database(
         yield Database(pool, acquire_seconds=timeout_seconds)
     finally:
         await _close(pool, timeout_seconds)
+
+
+@contextmanager
+def dsn_checked() -> Iterator[None]:
+    """Raises BadDsnError."""
+    try:
+        yield
+    except asyncpg.ClientConfigurationError as error:
+        raise BadDsnError(str(error)) from error
+    except (ValueError, OverflowError) as error:  # its words would quote what it could not read
+        raise BadDsnError(
+            "is not a URL of Postgres such as postgresql://USER:PASSWORD@HOST:5432/DATABASE "
+            "(with %-escapes for special characters)"
+        ) from error
 
 
 async def _close(pool: Any, seconds: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from proxy.store.database import translated
+from proxy.store.database import Database, dsn_checked, translated
 from proxy.store.partitions import MONTHS_AHEAD
 from proxy.store.queries import SQL_DIR, load_queries
 
@@ -17,7 +17,7 @@ _CONNECT_SECONDS: Final = 10
 
 
 class MigrationError(Exception):
-    """The database's past is not this program's: nothing was changed."""
+    """The database's past is not this program's, or not all of it: nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,15 @@ async def migrate(dsn: str, migrations: tuple[Migration, ...] | None = None) -> 
     """Applies what is missing, each in a transaction, and makes the next months' partitions.
 
     Returns the names that were applied. Any number of callers may run at once; a transaction-mode
-    pooler may stand between. Raises MigrationError, StoreUnavailableError, or Postgres's own error
-    for a statement that fails: what came before it stays.
+    pooler may stand between. Raises MigrationError, BadDsnError, StoreUnavailableError, or
+    Postgres's own error for a statement that fails: what came before it stays.
     """
     wanted = load_migrations() if migrations is None else migrations
     with translated():
-        connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=_CONNECT_SECONDS)
+        with dsn_checked():
+            connection = await asyncpg.connect(
+                dsn, statement_cache_size=0, timeout=_CONNECT_SECONDS
+            )
         try:
             applied = [m.name for m in wanted if await _apply(connection, m, wanted)]
             now = await connection.fetchval("SELECT now()")
@@ -51,6 +54,17 @@ async def migrate(dsn: str, migrations: tuple[Migration, ...] | None = None) -> 
         finally:
             await connection.close()
     return applied
+
+
+async def check_migrated(database: Database) -> None:
+    """Raises MigrationError where the schema lacks something. More than we know is no fault: the
+    next release's migrations run while this one serves."""
+    past: set[str] = set()
+    if await database.fetchval("SELECT to_regclass('schema_migrations')") is not None:
+        past = {row["name"] for row in await database.fetch("SELECT name FROM schema_migrations")}
+    missing = [migration.name for migration in load_migrations() if migration.name not in past]
+    if missing:
+        raise MigrationError(f"the database lacks {', '.join(missing)}: run `apilink migrate`")
 
 
 async def _apply(connection: Any, migration: Migration, wanted: tuple[Migration, ...]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.dev.servers import Server, run_redis
 from tests.support.databases import cloned, make_template
+from tests.support.deployment import Deployment, run_deployment
 from tests.support.platform import PlatformFactory, open_platform, settings_for
 from tests.support.sdk_world import SdkWorld, run_sdk_world
 
@@ -31,6 +32,15 @@ def start_platform(
             return open_platform(settings_for(redis.url, dsn, tmp_path, **changes), table_text)
 
         yield start
+
+
+@pytest.fixture
+def deployment(
+    postgres_server: Server, platform_template: str, tmp_path: Path
+) -> Iterator[Deployment]:
+    """Processes of one's own; nothing runs yet but the stores and the upstream."""
+    with run_deployment(postgres_server.url, platform_template, tmp_path) as apilink:
+        yield apilink
 
 
 @pytest.fixture(scope="module")
