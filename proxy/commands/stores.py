@@ -12,6 +12,7 @@ from proxy.domain.clock import SystemClock
 from proxy.domain.errors import LedgerUnavailableError, StoreUnavailableError
 from proxy.domain.ports import Wallets
 from proxy.domain.settings import Settings
+from proxy.ledger.faults import LedgerSetupError
 from proxy.ledger.opening import open_wallets
 from proxy.store.deployment import ShardCountError
 from proxy.store.pool import Store, open_store
@@ -35,7 +36,7 @@ def with_settings(data_dir: Path | None, step: Callable[[Settings], Coroutine[An
         )
     except LedgerUnavailableError as error:
         exit_with(EXIT_AWAY, f"Redis does not answer ({_cause(error)}): check APILINK_REDIS_URL.")
-    except ShardCountError as error:
+    except (ShardCountError, LedgerSetupError) as error:
         exit_with(EXIT_REFUSED, str(error))
 
 

@@ -52,18 +52,12 @@ async def open_ledger(
     """
     async with _open_calls(redis_url, shards, timeout_ms, library) as (link, generations, fenced):
         incarnation = str(mint_uuid7(clock))
-        root = data_dir / JOURNAL_DIR
         server_clock = ServerClock(clock)
         lease_ms = lease_seconds * _MS
         loader = Loader(directory, fenced)
         pump = Pump(link, load_wallet=loader.load_wallet, queue_max=queue_max)
-        tails = Tails(
-            generations,
-            server_clock,
-            clock,
-            incarnation=incarnation,
-            acknowledged=pump.acknowledged,
-        )
+        seen = pump.acknowledged
+        tails = Tails(generations, server_clock, clock, incarnation=incarnation, acknowledged=seen)
         keeper = Keeper(
             fenced, loader, server_clock, clock, lease_ms=lease_ms, timeout_ms=timeout_ms
         )
@@ -72,15 +66,11 @@ async def open_ledger(
             stack.push_async_callback(loader.close)
             with as_unavailable():
                 await link.start()
-            own = Journal(root, incarnation)
-            journals = Journals(root, own, fenced)
+            own = Journal(data_dir / JOURNAL_DIR, incarnation)
+            journals = Journals(data_dir / JOURNAL_DIR, own, fenced)
             stack.callback(journals.close)
             recorder = Recorder(own, pump, link, generation_of=generations.find)
-            # Left in this order from below: no new leases, the last charges into the journal, then
-            # the pump ends. What it had not sent stays in the journal for the next start.
-            stack.push_async_callback(pump.close)
-            stack.push_async_callback(recorder.close)
-            stack.push_async_callback(keeper.close)
+            _close_in_order(stack, pump, recorder, keeper)
             keeper.start()
             journals.adopt(pump)
             yield RedisLedger(
@@ -99,6 +89,13 @@ async def open_ledger(
                 timeout_ms=timeout_ms,
                 unflushed_entries_max=unflushed_entries_max,
             )
+
+
+def _close_in_order(stack: AsyncExitStack, pump: Pump, recorder: Recorder, keeper: Keeper) -> None:
+    """No new leases, the last charges into the journal, then the pump ends. What it had not sent
+    stays in the journal for the next start."""
+    for close in (pump.close, recorder.close, keeper.close):  # the last one first
+        stack.push_async_callback(close)
 
 
 @asynccontextmanager

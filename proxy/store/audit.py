@@ -94,31 +94,33 @@ class Audit:
     async def _check_chain(self, head: Record, batches_max: int | None) -> tuple[int, list[str]]:
         """As of the head that was read before: what is appended meanwhile is left out."""
         chain, last = head["chain"], head["batches"]
-        done = 0 if batches_max is None else max(0, last - batches_max)
-        previous = _GENESIS if done == 0 else None
+        first = 0 if batches_max is None else max(0, last - batches_max)
+        previous = _GENESIS if first == 0 else None
         checked = 0
+        async for batch, row in self._batches(chain, first, last):
+            fault = _fault(batch, row, first + checked + 1, previous)
+            if fault is not None:
+                return checked, [f"chain {chain}: {fault}"]
+            previous = row["hash"]
+            checked += 1
+        if first + checked < last:
+            return checked, [f"chain {chain}: batch {first + checked + 1} is missing"]
+        if previous is not None and previous != head["head_hash"]:
+            return checked, [f"chain {chain}: its head is not batch {last}"]
+        return checked, []
+
+    async def _batches(
+        self, chain: int, first: int, last: int
+    ) -> AsyncIterator[tuple[Batch, Record]]:
+        """Positions in (first, last], a page at a time."""
+        done = first
         while done < last:
             limit = min(_BATCHES_PAGE, last - done)
             rows = await self._database.fetch(self._queries.list_batches, chain, done, limit)
             entries = await self._entries([row["batch_id"] for row in rows])
             for row in rows:
-                done += 1
-                if row["position"] != done:
-                    return checked, [f"chain {chain}: batch {done} is missing"]
-                if previous is not None and row["previous_hash"] != previous:
-                    return checked, [
-                        f"chain {chain}: batch {done} does not continue the one before"
-                    ]
-                batch = _batch(chain, row, entries[row["batch_id"]])
-                if batch.hash(row["previous_hash"]) != row["hash"]:
-                    return checked, [f"chain {chain}: batch {done} was changed"]
-                previous = row["hash"]
-                checked += 1
-            if len(rows) < limit:
-                return checked, [f"chain {chain}: batch {done + 1} is missing"]
-        if previous is not None and previous != head["head_hash"]:
-            return checked, [f"chain {chain}: its head is not batch {last}"]
-        return checked, []
+                yield _batch(chain, row, entries[row["batch_id"]]), row
+            done = rows[-1]["position"] if rows else last
 
     async def _entries(self, batch_ids: Sequence[int]) -> dict[int, list[Entry]]:
         rows = await self._database.fetch(self._queries.list_entries, list(batch_ids))
@@ -163,6 +165,16 @@ def _batch(chain: int, row: Record, entries: Sequence[Entry]) -> Batch:
         created_at=row["created_at"],
         entries=tuple(entries),
     )
+
+
+def _fault(batch: Batch, row: Record, position: int, previous: bytes | None) -> str | None:
+    if batch.position != position:
+        return f"batch {position} is missing"
+    if previous is not None and row["previous_hash"] != previous:
+        return f"batch {position} does not continue the one before"
+    if batch.hash(row["previous_hash"]) != row["hash"]:
+        return f"batch {position} was changed"
+    return None
 
 
 def stream_order(stream_id: str) -> tuple[int, int]:

@@ -111,5 +111,5 @@ async def open_world(url: str, directory: Path) -> AsyncIterator[World]:
 async def until(condition: Any, *, seconds: int = 5) -> None:
     """Waits for what has no event of its own."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - it is in another process
             await asyncio.sleep(0.005)

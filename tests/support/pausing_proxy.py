@@ -9,9 +9,9 @@ from proxy.domain.finish import TaskSet
 
 
 class PausingProxy:
-    """`hold_requests`: what clients send waits here, even where they give up; `deliver_held` lets it
-    reach the server afterwards, as a network may do. `hold_answers`: the server runs every call, and
-    the answers wait here. `cut` closes every connection; `is_refusing` closes new ones as well."""
+    """`hold_requests`: what clients send waits here, even where they give up; `deliver_held` lets
+    it reach the server afterwards, as a network may do. `hold_answers`: the server runs every call,
+    and the answers wait here. `cut` closes every connection; `is_refusing` new ones as well."""
 
     def __init__(self, target: str) -> None:
         self.seen = asyncio.Event()  # a request arrived

@@ -3,11 +3,10 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
-from proxy.domain.account import ApiKey, Reset
+from proxy.domain.account import Reset
 from proxy.domain.errors import LedgerUnavailableError, OverloadedError, StoreUnavailableError
 from proxy.domain.outcome import Outcome
 from proxy.domain.usage import UsageSource

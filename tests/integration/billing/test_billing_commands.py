@@ -1,0 +1,212 @@
+"""The commands, as a program reads them."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+
+from proxy.__main__ import main
+from proxy.dev.servers import Server
+from proxy.domain.clock import SystemClock
+from proxy.domain.ids import parse_key_token
+from proxy.ledger.opening import open_worker_ledger
+from proxy.store.pool import open_store
+from proxy.vault import KeyHasher
+from tests.support.databases import execute, run_apart
+
+SECRET_KEY = "5ecre7-" * 6
+Apilink = Callable[..., Result]
+
+
+@pytest.fixture
+def apilink(database: str, redis_server: Server) -> Apilink:
+    """Runs a command in this process, on two shards."""
+    environ = {
+        "APILINK_DATABASE_URL": database,
+        "APILINK_REDIS_URL": redis_server.url,
+        "APILINK_SECRET_KEY": SECRET_KEY,
+        "APILINK_SHARDS": "2",
+    }
+
+    def call(*words: str, status: int = 0, **changes: str) -> Result:
+        result = CliRunner().invoke(main, words, env={**environ, **changes})
+        assert result.exit_code == status, result.output
+        return result
+
+    return call
+
+
+def _json(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def account(apilink: Apilink) -> str:
+    made = _json(apilink("accounts", "create", "--email", "Ada@Example.com ", "--json"))
+    return str(made["account_id"])
+
+
+@pytest.fixture
+def opened_ledger(apilink: Apilink, database: str, redis_server: Server) -> None:
+    """As a worker leaves Redis."""
+    apilink("migrate")
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+
+    async def step() -> None:
+        async with (
+            open_store(database) as store,
+            open_worker_ledger(
+                redis_url=redis_server.url,
+                shards=store.shards,
+                flushes=store.flushes,
+                clock=SystemClock(),
+                owner="test",
+                lease_seconds=60,
+                timeout_ms=2_000,
+                flush_entries_max=10,
+            ) as worker,
+        ):
+            await worker.open_shards_once()
+
+    run_apart(step)
+
+
+def test_migrate_says_what_it_applied(apilink: Apilink) -> None:
+    assert _json(apilink("migrate", "--json")) == {"applied": []}
+    assert apilink("migrate").output == "up to date\n"
+    refused = apilink("migrate", status=1, APILINK_SHARDS="3")
+    assert "this deployment has 2" in refused.stderr
+
+
+def test_an_address_is_one_account_whatever_its_case(apilink: Apilink, account: str) -> None:
+    listed = _json(apilink("accounts", "list", "--json"))["data"]
+    assert [(row["account_id"], row["email"]) for row in listed] == [(account, "ada@example.com")]
+    again = apilink("accounts", "create", "--email", "ADA@example.com", status=1)
+    assert "has an account already" in again.stderr
+    apilink("accounts", "create", "--email", "ada at example", status=2)
+
+
+def test_credit_is_exact_to_nine_decimals_and_counts_once(apilink: Apilink, account: str) -> None:
+    words = ("credit", "--account", account, "--usd", "10.000000001", "--reference", "r", "--json")
+    first = _json(apilink(*words))
+    assert (first["outcome"], first["balance_nanos"]) == ("ok", 10_000_000_001)
+    assert _json(apilink(*words))["outcome"] == "exists"
+    other = apilink("credit", "--account", account, "--usd", "2", "--reference", "r", status=1)
+    assert "another amount" in other.stderr
+    for usd in ("0.0000000001", "1e3", "-1", "0", "ten"):
+        apilink("credit", "--account", account, f"--usd={usd}", "--reference", "x", status=2)
+    full = ("credit", "--account", account, "--usd", "999990", "--reference")
+    assert "1,000,000 USD" in apilink(*full, "y", status=1).stderr
+    taken = apilink(
+        "credit", "--account", account, "--usd=-1.5", "--reference", "z", "--kind", "adjustment"
+    )
+    assert taken.output == "credited; balance 8.500000001 USD at the last flush\n"
+
+
+def test_a_credit_needs_no_redis(apilink: Apilink, account: str) -> None:
+    words = ("credit", "--account", account, "--usd", "1", "--reference", "r", "--json")
+    done = _json(apilink(*words, APILINK_REDIS_URL="unix:///tmp/al-nowhere/redis.sock"))
+    assert (done["outcome"], done["delivered"]) == ("ok", False)
+
+
+def test_a_key_is_shown_once_and_only_its_hash_is_kept(
+    apilink: Apilink, account: str, database: str
+) -> None:
+    words = ["--limit-usd", "1.00", "--reset", "daily", "--allow", "US,EU", "--rpm", "60"]
+    made = _json(apilink("keys", "create", "--account", account, *words, "--json"))
+    token = parse_key_token(made["key"])
+    assert token is not None
+    assert token.key_id == made["key_id"]
+    listed = apilink("keys", "list", "--account", account, "--json")
+    assert token.secret not in listed.output
+    assert _json(listed)["data"] == [
+        {
+            "key_id": token.key_id,
+            "account_id": account,
+            "name": "",
+            "revoked": False,
+            "epoch": 1,
+            "limit_nanos": 1_000_000_000,
+            "reset": "daily",
+            "requests_per_minute": 60,
+            "tokens_per_minute": None,
+            "concurrency": None,
+            "models_allow": None,
+            "jurisdictions_allow": ["US", "EU"],
+            "jurisdictions_deny": [],
+        }
+    ]
+    hashes: list[bytes] = []
+
+    async def read() -> None:
+        async with open_store(database) as store:
+            key = await store.keys.find(token.key_id)
+            assert key is not None
+            hashes.append(key.secret_hash)
+
+    run_apart(read)
+    assert hashes == [KeyHasher(SECRET_KEY).hash(token.secret)]
+    apilink("keys", "create", "--account", account, "--allow", "usa", status=2)
+    stranger = "00000000-0000-7000-8000-000000000000"
+    assert "no account" in apilink("keys", "create", "--account", stranger, status=1).stderr
+
+
+@pytest.mark.usefixtures("opened_ledger")
+def test_limits_change_one_by_one_and_a_revocation_is_for_ever(
+    apilink: Apilink, account: str
+) -> None:
+    key = _json(apilink("keys", "create", "--account", account, "--rpm", "9", "--json"))["key_id"]
+    limited = _json(apilink("keys", "limit", key, "--limit-usd", "2", "--tpm", "50", "--json"))
+    assert (limited["limit_nanos"], limited["requests_per_minute"]) == (2_000_000_000, 9)
+    lifted = _json(apilink("keys", "limit", key, "--rpm", "none", "--json"))
+    assert (lifted["requests_per_minute"], lifted["tokens_per_minute"]) == (None, 50)
+    revoked = _json(apilink("keys", "revoke", key, "--json"))
+    assert (revoked["revoked"], revoked["epoch"]) == (True, 4)
+    assert "no key" in apilink("keys", "revoke", "absent", status=1).stderr
+
+
+def test_a_revocation_holds_in_postgres_though_redis_is_away(
+    apilink: Apilink, account: str
+) -> None:
+    key = _json(apilink("keys", "create", "--account", account, "--json"))["key_id"]
+    away = {"APILINK_REDIS_URL": "unix:///tmp/al-nowhere/redis.sock"}
+    assert "Redis does not answer" in apilink("keys", "revoke", key, status=3, **away).stderr
+    assert _json(apilink("keys", "list", "--json"))["data"][0]["revoked"] is True
+
+
+@pytest.mark.usefixtures("opened_ledger")
+def test_verify_answers_with_its_exit_status(apilink: Apilink, account: str, database: str) -> None:
+    apilink("credit", "--account", account, "--usd", "10", "--reference", "r")
+    found = _json(apilink("ledger", "verify", "--json"))
+    assert (found["ok"], found["wallets"], found["difference_nanos"]) == (True, 1, 0)
+    execute(database, "UPDATE wallets SET balance_nanos = balance_nanos - 1")
+    found = _json(apilink("ledger", "verify", "--json", status=1))
+    assert (found["ok"], found["status"], found["book_difference_nanos"]) == (
+        False,
+        "different",
+        1,
+    )
+
+
+def test_verify_does_not_know_without_a_store(apilink: Apilink) -> None:
+    nowhere = {"APILINK_REDIS_URL": "unix:///tmp/al-nowhere/redis.sock"}
+    found = _json(apilink("ledger", "verify", "--json", status=3, **nowhere))
+    assert (found["ok"], found["status"]) == (False, "unknown")
+    nowhere = {"APILINK_DATABASE_URL": "postgresql://apilink@/apilink?host=/tmp/al-nowhere"}
+    found = _json(apilink("ledger", "verify", "--json", status=3, **nowhere))
+    assert (found["ok"], found["status"]) == (False, "unknown")
+    assert "Postgres does not answer" in apilink("accounts", "list", status=3, **nowhere).stderr
+
+
+def test_explain_of_an_unknown_request(apilink: Apilink) -> None:
+    stranger = "00000000-0000-7000-8000-000000000000"
+    assert "no request" in apilink("ledger", "explain", stranger, status=1).stderr
+
+
+@pytest.mark.parametrize("name", ["migrate", "credit", "accounts create", "ledger verify"])
+def test_help_has_an_example(apilink: Apilink, name: str) -> None:
+    assert f"Example: apilink {name}" in apilink(*name.split(), "--help").output
