@@ -35,6 +35,7 @@ from proxy.vault import KeyHasher
 
 _SETTLE_SECONDS = 10  # after the last request, for charges that the ledger has not answered
 _EXPIRE_BATCH = 500
+_KEY_SECONDS = 5  # for Postgres, while a client waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ async def open_gateway(
     """Serves until left; then lets requests end, cuts what does not, and settles it all."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.database_url))
+        store = await stack.enter_async_context(
+            open_store(settings.database_url, timeout_seconds=_KEY_SECONDS)
+        )
         await check_migrated(store.database)
         await store.deployment.check(shards=settings.shards)
         reloading = Reloading(live_table, store.revisions.record)

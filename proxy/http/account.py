@@ -7,12 +7,11 @@ import orjson
 
 from proxy.domain.account import ApiKey
 from proxy.domain.clock import at_ms
-from proxy.domain.errors import InvalidApiKeyError, InvalidRequestError, NotFoundError
+from proxy.domain.errors import InvalidRequestError, NotFoundError
 from proxy.domain.ids import KEY_PREFIX
-from proxy.domain.outcome import KeyState, Outcome, WalletState
-from proxy.domain.ports import Ledger
-from proxy.edge.authenticate import Authenticator
+from proxy.domain.outcome import KeyState, WalletState
 from proxy.http.arrival import Arrival
+from proxy.http.identify import Identify
 from proxy.http.ports import UsageReader
 from proxy.http.usage_query import only, parse_id, parse_usage_query
 from proxy.http.usage_rows import generation, usage_csv, usage_row, usd_number
@@ -22,18 +21,17 @@ _FRESH: Final = {"cache-control": "no-store"}
 
 
 class Account:
-    def __init__(self, authenticator: Authenticator, ledger: Ledger, usage: UsageReader) -> None:
-        self._authenticator = authenticator
-        self._ledger = ledger
+    def __init__(self, identify: Identify, usage: UsageReader) -> None:
+        self._identify = identify
         self._usage = usage
 
     async def key(self, arrival: Arrival) -> None:
-        key, state, wallet = await self._state(arrival)
+        key, state, wallet = await self._identify(arrival.request.headers)
         await _respond(arrival, {"data": _key_fields(key, state, wallet)})
 
     async def credits(self, arrival: Arrival) -> None:
         """What was used is what was credited and is not there any more: live, to the nano."""
-        key, _, wallet = await self._state(arrival)
+        key, _, wallet = await self._identify(arrival.request.headers)
         credited = await self._usage.credited_nanos(key.account_id)
         used = credited - wallet.balance_nanos
         fields = {
@@ -50,7 +48,7 @@ class Account:
         if text is None:
             raise InvalidRequestError("`id` must be given: a request's x-request-id.", param="id")
         request_id = parse_id("id", text)
-        key, _, _ = await self._state(arrival)
+        key, _, _ = await self._identify(arrival.request.headers)
         charge = await self._usage.find_generation(key.account_id, request_id)
         if charge is None or charge.account_id != key.account_id:
             raise NotFoundError(
@@ -62,7 +60,7 @@ class Account:
 
     async def usage(self, arrival: Arrival) -> None:
         query = parse_usage_query(arrival.request.query)
-        key, _, _ = await self._state(arrival)
+        key, _, _ = await self._identify(arrival.request.headers)
         found = await self._usage.list_usage(
             key.account_id,
             from_ms=query.from_ms,
@@ -80,22 +78,6 @@ class Account:
         if cursor is not None:
             headers["x-apilink-next-cursor"] = cursor
         await arrival.client.respond(HTTPStatus.OK, headers, usage_csv(rows))
-
-    async def _state(self, arrival: Arrival) -> tuple[ApiKey, KeyState, WalletState]:
-        """The key as the ledger knows it: a revocation holds here from the next request on.
-
-        Raises InvalidApiKeyError.
-        """
-        headers = arrival.request.headers
-        key = await self._authenticator.authenticate(headers)
-        outcome, state, wallet = await self._ledger.key_state(key)
-        if outcome is not Outcome.OK:
-            self._authenticator.forget(key.key_id)
-            key = await self._authenticator.authenticate(headers)
-            outcome, state, wallet = await self._ledger.key_state(key)
-        if outcome is not Outcome.OK:
-            raise InvalidApiKeyError("This API key is not valid.")
-        return key, state, wallet
 
 
 async def _respond(arrival: Arrival, body: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from proxy.http.catalogue import Catalogue
 from proxy.http.client_stream import ClientStream, Written
 from proxy.http.generate import Generate
 from proxy.http.health import Health
+from proxy.http.identify import Identify
 from proxy.http.models import Models
 from proxy.http.ports import Parts
 from proxy.http.routes import Routes, canonical, dialect_of, get, post
@@ -124,10 +125,9 @@ def make_app(parts: Parts, settings: Settings) -> App:
         budget=BodyBudget(settings.buffered_bytes_max),
         address=ClientAddress(settings.trusted_proxies),
     )
-    models = Models(
-        parts.authenticator, Catalogue(parts.table, parts.is_available, parts.clock), parts.table
-    )
-    account = Account(parts.authenticator, parts.ledger, parts.usage)
+    identify = Identify(parts.authenticator, parts.ledger)
+    models = Models(identify, Catalogue(parts.table, parts.is_available, parts.clock), parts.table)
+    account = Account(identify, parts.usage)
     health = Health(parts.checks)
     exact = {
         "/v1/chat/completions": post(generate.handler(Endpoint.CHAT)),

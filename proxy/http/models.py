@@ -5,9 +5,9 @@ from http import HTTPStatus
 from typing import Final
 
 from proxy.domain.errors import ModelNotFoundError
-from proxy.edge.authenticate import Authenticator
 from proxy.http.arrival import Arrival
 from proxy.http.catalogue import Catalogue
+from proxy.http.identify import Identify
 from routing.errors import UnknownModelError
 from routing.select import get_model
 from routing.table import RoutingTable
@@ -18,21 +18,21 @@ _NAME_CHARS_MAX: Final = 256  # beyond it, looking for names that look alike tak
 class Models:
     def __init__(
         self,
-        authenticator: Authenticator,
+        identify: Identify,
         catalogue: Catalogue,
         table: Callable[[], RoutingTable],
     ) -> None:
-        self._authenticator = authenticator
+        self._identify = identify
         self._catalogue = catalogue
         self._table = table
 
     async def list(self, arrival: Arrival) -> None:
-        await self._authenticator.authenticate(arrival.request.headers)
+        await self._identify(arrival.request.headers)
         await arrival.client.respond(HTTPStatus.OK, {}, self._catalogue.rendering().everything)
 
     async def one(self, arrival: Arrival) -> None:
         """By id or alias; an id's slash may stand raw or as %2F."""
-        await self._authenticator.authenticate(arrival.request.headers)
+        await self._identify(arrival.request.headers)
         if len(arrival.rest) > _NAME_CHARS_MAX:
             raise ModelNotFoundError("There is no such model.", param="model")
         try:
