@@ -1,23 +1,23 @@
-"""This gateway with everything on: a key, a hold, a settlement, the journal and the usage row,
-against the Redis and the Postgres that `apilink dev` brings.
+"""This gateway with everything on: a key, a hold, a settlement, the journal and the usage row.
+
+As an operator runs it: `apilink serve` is what is measured; `apilink work` beside it, which brings
+the rows to Postgres, and the two stores are shown apart.
 """
 
 import json
+import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.bench.cpu import descendants, name_of
-from tests.bench.peer import START_SECONDS, NotAvailableError, Peer, process
+from proxy.dev.servers import NoServerError, ServerError, run_postgres, run_redis
+from tests.bench.cpu import descendants
+from tests.bench.peer import START_SECONDS, NotAvailableError, Peer, process, tree_of
 
-_STORES = {
-    "redis": ("redis", "valkey"),
-    "postgres": ("postgres",),
-}
+_APILINK = (sys.executable, "-m", "proxy")
 _ROUTING = """
 version: 1
 home_jurisdictions: [EEA, US, ADEQUATE]
@@ -53,52 +53,70 @@ def open_gateway(origin_port: int, directory: Path) -> Iterator[Peer]:
     home.mkdir()
     routing = home / "routing.yaml"
     routing.write_text(_ROUTING.format(origin=origin_port))
-    data_dir = home / "data"
-    apilink = [sys.executable, "-m", "proxy"]
-    command = [*apilink, "dev", "--data-dir", str(data_dir), "--listen", "127.0.0.1:0"]
-    command += ["--routing", str(routing), "--no-simulator"]
-    with process(command, cwd=home, environ={"BENCH_API_KEY": "bench-key"}) as started:
-        base_url = _wait_until_ready(started, home)
-        key = _make_key(apilink, data_dir)
+    with ExitStack() as stack:
+        try:
+            postgres = stack.enter_context(run_postgres(home / "postgres"))
+            redis = stack.enter_context(run_redis(home / "redis"))
+        except (NoServerError, ServerError) as error:
+            raise NotAvailableError(str(error)) from error
+        environ = {
+            "BENCH_API_KEY": "bench-key",
+            "APILINK_DATABASE_URL": postgres.url,
+            "APILINK_REDIS_URL": redis.url,
+            "APILINK_ROUTING": str(routing),
+            "APILINK_LISTEN": "127.0.0.1:0",
+            "APILINK_DATA_DIR": str(home / "data"),
+            "APILINK_SECRET_KEY": "bench-bench-bench-bench-bench-bench-bench",
+        }
+        _ask(environ, "migrate")
+        worker, _ = _start(stack, home, environ, "work")
+        server, ready = _start(stack, home, environ, "serve")
         yield Peer(
             "gateway",
-            int(base_url.removesuffix("/v1").rpartition(":")[2]),
-            lambda: _without_stores(started.pid),
-            {"authorization": f"Bearer {key}"},
-            aside={store: partial(_named, started.pid, names) for store, names in _STORES.items()},
+            int(ready["base_url"].removesuffix("/v1").rpartition(":")[2]),
+            tree_of(server),
+            {"authorization": f"Bearer {_make_key(environ)}"},
+            aside={
+                "worker": tree_of(worker),
+                "redis": lambda: descendants(redis.pid),
+                "postgres": lambda: descendants(postgres.pid),
+            },
         )
 
 
-def _wait_until_ready(started: "subprocess.Popen[str]", home: Path) -> str:
+def _start(
+    stack: ExitStack, home: Path, environ: Mapping[str, str], word: str
+) -> "tuple[subprocess.Popen[str], dict[str, str]]":
+    """The process, and what it said as it became ready."""
+    cwd = home / word
+    cwd.mkdir()
+    started = stack.enter_context(process([*_APILINK, word], cwd=cwd, environ=dict(environ)))
     assert started.stdout is not None
     readable, _, _ = select.select([started.stdout], [], [], START_SECONDS)
     line = started.stdout.readline() if readable else ""
     if not line:
-        log = "".join(path.read_text()[-2000:] for path in home.glob("*.log")).strip()
-        raise NotAvailableError(f"`apilink dev` did not become ready: {log}")
-    return str(json.loads(line)["base_url"])
+        log = "".join(path.read_text()[-2000:] for path in cwd.glob("*.log")).strip()
+        raise NotAvailableError(f"`apilink {word}` did not become ready: {log}")
+    ready: dict[str, str] = json.loads(line)
+    return started, ready
 
 
-def _make_key(apilink: Sequence[str], data_dir: Path) -> str:
+def _make_key(environ: Mapping[str, str]) -> str:
     """A key of an account that can pay for all of it."""
-
-    def ask(*words: str) -> dict[str, str]:
-        command = [*apilink, *words, "--data-dir", str(data_dir), "--json"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            raise NotAvailableError(f"`apilink {' '.join(words)}`: {ran.stderr.strip()[-2000:]}")
-        found: dict[str, str] = json.loads(ran.stdout)
-        return found
-
-    account = ask("accounts", "create", "--email", "bench@example.com")["account_id"]
-    ask("credit", "--account", account, "--usd", "100000.00", "--reference", "bench")
-    return ask("keys", "create", "--account", account)["key"]
+    account = _ask(environ, "accounts", "create", "--email", "bench@example.com")["account_id"]
+    _ask(environ, "credit", "--account", account, "--usd", "100000.00", "--reference", "bench")
+    return _ask(environ, "keys", "create", "--account", account)["key"]
 
 
-def _named(pid: int, names: tuple[str, ...]) -> list[int]:
-    return [found for found in descendants(pid) if name_of(found).startswith(names)]
-
-
-def _without_stores(pid: int) -> list[int]:
-    names = tuple(name for names in _STORES.values() for name in names)
-    return [found for found in descendants(pid) if not name_of(found).startswith(names)]
+def _ask(environ: Mapping[str, str], *words: str) -> dict[str, str]:
+    ran = subprocess.run(
+        [*_APILINK, *words, "--json"],
+        env=dict(os.environ) | dict(environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        raise NotAvailableError(f"`apilink {' '.join(words)}`: {ran.stderr.strip()[-2000:]}")
+    found: dict[str, str] = json.loads(ran.stdout)
+    return found
