@@ -31,8 +31,8 @@ def log_mistake(error: BaseException, request_id: UUID | None) -> None:
     _log.error(
         "internal_error",
         request_id=None if request_id is None else str(request_id),
-        exception=type(error).__qualname__,
-        at=_own_line(error.__traceback__),
+        error_class=type(error).__qualname__,
+        where=_own_line(error.__traceback__),
     )
 
 

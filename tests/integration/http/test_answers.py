@@ -9,6 +9,7 @@ import structlog
 from proxy.domain.errors import ClientGoneError, InvalidApiKeyError, RateLimitedError
 from proxy.domain.ids import uuid7_ms
 from proxy.domain.ports import Client
+from proxy.observe.log import FIELDS
 from routing.table import Endpoint, RoutingTable
 from tests.support.data_plane import DataPlane, Served, make_key, running_data_plane, until
 from tests.support.raw_http import RawAnswer, RawConnection, ask, request
@@ -227,10 +228,11 @@ class TestMistakes:
         assert (answer.status, answer.json["error"]["code"]) == (500, "internal_error")
         assert b"secret" not in answer.body
         (line,) = lines
-        assert (line["event"], line["exception"]) == ("internal_error", "RuntimeError")
+        assert (line["event"], line["error_class"]) == ("internal_error", "RuntimeError")
         assert line["request_id"] == answer.headers["x-request-id"]
-        assert line["at"].partition(":")[0] == "tests/integration/http/test_answers.py"
+        assert line["where"].partition(":")[0] == "tests/integration/http/test_answers.py"
         assert "secret" not in repr(line)
+        assert set(line) - {"log_level"} <= FIELDS  # or the log would drop what finds the mistake
 
     async def test_a_stream_that_breaks_here_is_never_taken_for_whole(
         self, plane: DataPlane
