@@ -4,7 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
+_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_TOKEN: Final = re.compile(_STRING + rb"|[{}\[\],:]", re.DOTALL)
+_FLAT: Final = rb'\{(?:[^"{}]++|' + _STRING + rb")*+\}"
+_COLON_AND_OBJECT: Final = re.compile(
+    rb'[ \t\r\n]*+:[ \t\r\n]*+(\{(?:[^"{}]++|' + _STRING + rb"|" + _FLAT + rb")*+\})", re.DOTALL
+)
 _SPACE: Final = b" \t\r\n"
 
 
@@ -44,6 +49,15 @@ def find_member(raw: bytes, name: bytes, start: int = 0) -> Member | None:
         if depth == 0:
             break
     return found
+
+
+def guess_object(raw: bytes, name: bytes) -> Member | None:
+    """Behind the name's last mention, where an object stands there that holds none deeper than
+    its own members. Quick, because nothing before it is read; whose member it is, nobody knows."""
+    quoted = b'"%b"' % name
+    key = raw.rfind(quoted)
+    found = None if key < 0 else _COLON_AND_OBJECT.match(raw, key + len(quoted))
+    return None if found is None else Member(key, found.start(1), found.end(1))
 
 
 def _tokens(raw: bytes, start: int) -> Iterator[tuple[int, re.Match[bytes]]]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.dialect.json_edit import appended, find_member, removed, replaced
+from proxy.dialect.json_edit import Member, appended, find_member, guess_object, removed, replaced
 from routing.money import Nanos, format_usd
 
 _UPSTREAM_COST: Final = frozenset(
@@ -23,7 +23,8 @@ def with_cost(raw: bytes, answer: Mapping[str, Any], nanos: Nanos) -> bytes:
     for path, holder in _holders(answer):
         usage = holder["usage"]
         if isinstance(usage, Mapping):
-            raw = _priced(raw, path, usage, cost)
+            guessed = None if path else _priced_at_a_guess(raw, answer, usage, cost)
+            raw = guessed or _priced(raw, path, usage, cost)
     return raw
 
 
@@ -38,15 +39,39 @@ def without_usage(raw: bytes, answer: Mapping[str, Any]) -> bytes:
     return raw
 
 
+def _priced_at_a_guess(
+    raw: bytes, answer: Mapping[str, Any], usage: Mapping[str, Any], cost: bytes
+) -> bytes | None:
+    """What `_priced` makes of the answer's own usage, without reading all that stands before it.
+
+    The result shows whether the guess was right: it reads as the answer with this one member
+    changed. None where it does not.
+    """
+    member = guess_object(raw, b"usage")
+    if member is None:
+        return None
+    text = _with_cost(raw, member, usage, cost)
+    edited = replaced(raw, member, text)
+    try:
+        is_right = orjson.loads(edited) == {**answer, "usage": orjson.loads(text)}
+    except orjson.JSONDecodeError:
+        return None
+    return edited if is_right else None
+
+
 def _priced(raw: bytes, path: _Path, usage: Mapping[str, Any], cost: bytes) -> bytes:
     at = _open_holder(raw, path)
     member = None if at is None else find_member(raw, b"usage", at)
     if member is None:  # a key written with escapes: it keeps its own counts, and no price of ours
         return raw
+    return replaced(raw, member, _with_cost(raw, member, usage, cost))
+
+
+def _with_cost(raw: bytes, member: Member, usage: Mapping[str, Any], cost: bytes) -> bytes:
     text = raw[member.value : member.end]
     if not _UPSTREAM_COST.isdisjoint(usage):
         text = orjson.dumps({k: v for k, v in usage.items() if k not in _UPSTREAM_COST})
-    return replaced(raw, member, appended(text, cost))
+    return appended(text, cost)
 
 
 def _holders(answer: Mapping[str, Any]) -> Iterator[tuple[_Path, Mapping[str, Any]]]:

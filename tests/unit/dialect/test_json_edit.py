@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.dialect.json_edit import appended, find_member, removed, replaced
+from proxy.dialect.usage_edit import with_cost
+from routing.money import Nanos
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.just('"usage":{'),
@@ -55,3 +57,31 @@ def test_of_two_members_the_last_counts_as_it_does_for_a_parser() -> None:
     member = find_member(raw, b"usage")
     assert member is not None
     assert raw[member.value : member.end] == b"2"
+
+
+@given(OBJECTS, st.sampled_from([{}, {"usage": {"total_tokens": 3, "cost": 7}}]), LAYOUTS)
+def test_a_price_is_added_where_a_parser_finds_the_usage(
+    others: dict[str, Any], stated: dict[str, Any], layout: dict[str, Any]
+) -> None:
+    whole = stated | others
+    raw = json.dumps(whole, **layout).encode()
+    out = json.loads(with_cost(raw, whole, Nanos(5)))
+    if isinstance(whole.get("usage"), dict):
+        whole["usage"] = whole["usage"] | {"cost": 5e-9, "cost_nanos": 5}
+    assert out == whole
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b',"x":{"usage":{"a":1}}',  # an equal one, deeper and later
+        b',"x":[{"usage":{"a":1}}]',
+        b',"x":"\\"usage\\":{\\"a\\":1}"',
+        b',"x":"usage"',
+        b',"logprobs":[NaN]',
+    ],
+)
+def test_a_later_mention_of_usage_is_not_taken_for_it(rest: bytes) -> None:
+    raw = b'{"id":1, "usage": {"a":1}%b}' % rest
+    priced = b'{"id":1, "usage": {"a":1,"cost":0.000000005,"cost_nanos":5}%b}' % rest
+    assert with_cost(raw, json.loads(raw), Nanos(5)) == priced
