@@ -1,6 +1,7 @@
 """Which code speaks for a route: the seam where further dialects join."""
 
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Final
 
 from proxy.dialect.exchange import PriceOf, StreamExchange
@@ -16,6 +17,17 @@ _PATHS: Final[Mapping[tuple[Endpoint, Dialect], str]] = {
 }
 # (endpoint, client's dialect, upstream's dialect): what somebody here can carry between them.
 _SPOKEN: Final = frozenset((endpoint, Dialect.OPENAI, Dialect.OPENAI) for endpoint, _ in _PATHS)
+
+_BODILESS: Final = (204, 205)
+
+
+class Form(Enum):
+    """What a success is, by its head."""
+
+    EVENTS = auto()
+    WHOLE = auto()
+    FOREIGN = auto()  # a proxy's page, nothing at all, or events for who asked for none
+
 
 CALLABLE_DIALECTS: Final = frozenset(upstream for _, _, upstream in _SPOKEN)
 
@@ -37,3 +49,13 @@ def path_of(endpoint: Endpoint, dialect: Dialect) -> str:
 
 def open_exchange(call: Call, route: Route, price_of: PriceOf) -> StreamExchange:
     return OpenAIStream(call, QUIRK_OF[route.upstream.quirks], price_of)
+
+
+def form_of(status: int, content_type: str, *, stream: bool) -> Form:
+    """Not every upstream states a type, and an answer may come whole to who asked for a stream."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if status in _BODILESS or kind.endswith(("html", "xml")):
+        return Form.FOREIGN
+    if "event-stream" in kind:
+        return Form.EVENTS if stream else Form.FOREIGN
+    return Form.EVENTS if stream and "json" not in kind else Form.WHOLE

@@ -12,7 +12,7 @@ from typing import Final
 
 from proxy.dialect.errors import Refusal, scrub, upstream_refusal
 from proxy.dialect.outgoing import make_outgoing
-from proxy.dialect.select import dialect_for
+from proxy.dialect.select import Form, dialect_for, form_of
 from proxy.domain.clock import Clock
 from proxy.domain.errors import (
     ApiError,
@@ -89,6 +89,7 @@ class Attempts:
         journey.first_byte_ms = self._clock.monotonic_ms() - journey.started_ms
         journey.http_status = reply.status
         if reply.status in _STATUS_OK:
+            self._check_form(reply, journey, candidate)
             journey.phase = Phase.ANSWERED
             journey.call.body.clear()  # no other route will need it: its memory is free from here
             self._upstreams.report(route, healthy=True)
@@ -101,6 +102,15 @@ class Attempts:
             return PassedRefusal(reply.status, kind, scrub(body))
         self._upstreams.report(route, healthy=not _is_failing(reply.status))
         return _refused(reply)
+
+    def _check_form(self, reply: Reply, journey: Journey, candidate: Candidate) -> None:
+        """Raises BadUpstreamError where a success is no answer: it costs nothing, and is the end:
+        whoever sent it may be working for us."""
+        kind = reply.headers.get("content-type", "")
+        if form_of(reply.status, kind, stream=journey.call.stream) is Form.FOREIGN:
+            self._upstreams.report(candidate.route, healthy=False)
+            journey.phase = Phase.TRYING
+            raise BadUpstreamError("The provider's answer is in a form that is not its API's.")
 
     def _request(self, journey: Journey, candidate: Candidate) -> UpstreamRequest:
         call = journey.call

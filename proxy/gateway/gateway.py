@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from proxy.dialect.estimate import Estimator
+from proxy.dialect.select import Form, form_of
 from proxy.domain.account import ApiKey
 from proxy.domain.call import Call, Caller
 from proxy.domain.charge import Charge, Status
@@ -167,7 +168,7 @@ class Gateway:
             await settlement.written()
             headers = {"content-type": found.content_type, **journey.headers()}
             await client.respond(found.status, headers, found.body)
-        elif journey.call.stream and "json" not in found.headers.get("content-type", ""):
+        elif _streams(found, journey.call):
             await self._relay.stream(found, client, journey, settlement)
         else:
             await self._relay.whole(found, client, journey, settlement)
@@ -233,6 +234,11 @@ def _free_nanos(reserved: Reserved) -> int:
     if key.limit_nanos is not None:
         free = min(free, key.limit_nanos - key.spent_nanos - key.held_nanos)
     return free
+
+
+def _streams(reply: Reply, call: Call) -> bool:
+    kind = reply.headers.get("content-type", "")
+    return form_of(reply.status, kind, stream=call.stream) is Form.EVENTS
 
 
 def _told(error: ApiError, journey: Journey) -> ApiError:

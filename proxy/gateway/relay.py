@@ -32,6 +32,7 @@ STREAM_HEADERS: Final = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
+_OK: Final = 200
 _BAD_GATEWAY: Final = 502
 _ANSWER_BYTES_MAX: Final = 64 * 2**20
 _WORDS: Final = {
@@ -86,9 +87,7 @@ class Relay:
         price = price_of(candidate.model, journey.plan.at)
         exchange = journey.exchange = open_exchange(journey.call, candidate.route, price)
         try:
-            await self._to_client(
-                journey, client.start(reply.status, STREAM_HEADERS | journey.headers())
-            )
+            await self._to_client(journey, client.start(_OK, STREAM_HEADERS | journey.headers()))
             status = await self._carry(reply, client, journey, settlement, exchange)
         except asyncio.CancelledError:
             if journey.cut is None:
