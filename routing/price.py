@@ -73,15 +73,17 @@ class Quantities:
     @property
     def input_tokens(self) -> int:
         """All input, however it was priced: what context tiers look at."""
-        return sum(getattr(self, unit) for unit in INPUT_UNITS)
+        return sum(_INPUT_COUNTS(self))
 
     @property
     def output_tokens(self) -> int:
-        return sum(getattr(self, unit) for unit in OUTPUT_UNITS)
+        return sum(_OUTPUT_COUNTS(self))
 
 
 assert tuple(f.name for f in fields(Quantities)) == tuple(Unit), "one field per unit"
 _COUNTS: Final = attrgetter(*Unit)
+_INPUT_COUNTS: Final = attrgetter(*INPUT_UNITS)
+_OUTPUT_COUNTS: Final = attrgetter(*OUTPUT_UNITS)
 _REQUEST: Final = tuple(Unit).index(Unit.REQUEST)
 _MIDNIGHT: Final = time(0)
 _ATTOS_PER_USD_PER_MILLION: Final = 10**12
@@ -185,6 +187,8 @@ class PriceHistory:
     revision: str  # a digest of everything a charge depends on
 
     def at(self, when: datetime) -> Price:
+        if len(self.rows) == 1:
+            return self.rows[0]
         return self.on(when.astimezone(UTC).date())
 
     def on(self, day: date) -> Price:
@@ -265,9 +269,8 @@ def _rates_for(price: Price, input_tokens: int) -> Rates:
 def _rounded(attos: int, tier: Multiplier, price: Price, at: datetime) -> Nanos:
     """Every multiplier exactly, then the one rounding."""
     numerator, denominator = tier.numerator, tier.denominator
-    moment = at.astimezone(UTC)
     for window in price.windows:
-        if _is_open(window, moment):
+        if _is_open(window, at.astimezone(UTC)):
             numerator *= window.multiplier.numerator
             denominator *= window.multiplier.denominator
     return nanos_up(attos * numerator, denominator)

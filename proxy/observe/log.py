@@ -26,14 +26,15 @@ FIELDS: Final = frozenset(
     """.split()
 )
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_log: Final = structlog.get_logger("proxy.observe")  # bound to its output when first used
 
 
 def only_listed(_: Any, __: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """A structlog processor: what is not on the list does not leave."""
+    if fields.keys() <= FIELDS:
+        return fields
     kept = {name: value for name, value in fields.items() if name in FIELDS}
-    dropped = len(fields) - len(kept)
-    if dropped:
-        kept["dropped_fields"] = dropped
+    kept["dropped_fields"] = len(fields) - len(kept)
     return kept
 
 
@@ -47,7 +48,7 @@ def configure_logging(level: str) -> None:
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.BytesLoggerFactory(file=sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.CRITICAL + 1, handlers=[logging.NullHandler()], force=True)
@@ -55,11 +56,11 @@ def configure_logging(level: str) -> None:
 
 def log_charge(charge: Charge) -> None:
     """The one line a request leaves."""
-    structlog.get_logger().info(
+    _log.info(
         "request",
-        request_id=str(charge.request_id),
+        request_id=charge.request_id,
         client_request_id=charge.client_request_id,
-        account_id=str(charge.account_id),
+        account_id=charge.account_id,
         key_id=charge.key_id,
         model=charge.model,
         upstream=charge.upstream,
@@ -78,5 +79,9 @@ def log_charge(charge: Charge) -> None:
     )
 
 
-def _dumps(value: Any, **_: Any) -> str:
-    return orjson.dumps(value, default=lambda other: type(other).__name__).decode()
+def _dumps(value: Any, **_: Any) -> bytes:
+    return orjson.dumps(value, default=_class_name)
+
+
+def _class_name(value: object) -> str:
+    return type(value).__name__
