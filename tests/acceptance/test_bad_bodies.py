@@ -40,8 +40,7 @@ ENCODED = {
 
 
 def test_bad_bodies_are_refused_and_cost_nothing(deployment: Deployment) -> None:
-    deployment.start_worker()
-    gateway = deployment.start_gateway(workers=2, body_bytes_max=2**16)
+    gateway = deployment.start_all(workers=2, body_bytes_max=2**16)
     key = deployment.key()
     for pid in gateway.pids:
         found = {}

@@ -49,6 +49,15 @@ def only_reasons(apilink: Deployment, *starts: list[str], **settings: object) ->
     return {reasons[0] for reasons in found}
 
 
+def reasons_by_setting(apilink: Deployment, **settings: str) -> list[tuple[str, str]]:
+    """What a start says where only this one setting is as given, for each of them."""
+    commands = zip(settings.items(), ("serve", "work"), strict=True)
+    programs = [
+        (name, apilink.start(command, **{name: text})) for (name, text), command in commands
+    ]
+    return [(name, "\n".join(reasons_of(program))) for name, program in programs]
+
+
 def test_every_wrong_setting_is_named_and_no_secret_repeated(
     apilink: Deployment, tmp_path: Path
 ) -> None:
@@ -67,19 +76,14 @@ def test_every_wrong_setting_is_named_and_no_secret_repeated(
         ]
 
 
-@pytest.mark.parametrize(
-    ("setting", "url"),
-    [
-        ("database_url", "postgresql://u:pass/word@db/apilink"),
-        ("redis_url", "redis://:password@127.0.0.1/one"),
-    ],
-)
-def test_an_impossible_url_is_refused_and_not_repeated(
-    apilink: Deployment, setting: str, url: str
-) -> None:
-    (reason,) = only_reasons(apilink, SERVE, WORK, **{setting: url})
-    assert reason.startswith(f"APILINK_{setting.upper()}: ")
-    assert "word" not in reason.replace("PASSWORD", "")
+def test_an_impossible_url_is_refused_and_not_repeated(apilink: Deployment) -> None:
+    for setting, reason in reasons_by_setting(
+        apilink,
+        database_url="postgresql://u:pass/word@db/apilink",
+        redis_url="redis://:password@127.0.0.1/one",
+    ):
+        assert reason.startswith(f"APILINK_{setting.upper()}: ")
+        assert "word" not in reason.replace("PASSWORD", "")
 
 
 def test_every_mistake_of_a_routing_table_is_told_once_with_its_line(
@@ -96,14 +100,13 @@ def test_every_mistake_of_a_routing_table_is_told_once_with_its_line(
 
 
 def test_a_store_that_is_not_there(apilink: Deployment) -> None:
-    urls = {
-        "database_url": "postgresql://apilink@127.0.0.1:9/apilink",
-        "redis_url": "unix:///tmp/there-is-no-such-socket",
-    }
-    for setting, url in urls.items():
-        for reason in only_reasons(apilink, SERVE, WORK, **{setting: url}):
-            assert reason.startswith(f"APILINK_{setting.upper()}: ")
-            assert "does not answer" in reason
+    for setting, reason in reasons_by_setting(
+        apilink,
+        database_url="postgresql://apilink@127.0.0.1:9/apilink",
+        redis_url="unix:///tmp/there-is-no-such-socket",
+    ):
+        assert reason.startswith(f"APILINK_{setting.upper()}: ")
+        assert "does not answer" in reason
 
 
 def test_a_store_that_stands_still(apilink: Deployment) -> None:
@@ -120,7 +123,7 @@ def test_a_store_that_stands_still(apilink: Deployment) -> None:
 def test_a_redis_that_would_evict_wallets(apilink: Deployment) -> None:
     redis_says(apilink.redis.url, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     try:
-        (reason,) = only_reasons(apilink, SERVE, WORK)
+        (reason,) = only_reasons(apilink, WORK)
     finally:
         redis_says(apilink.redis.url, "CONFIG", "SET", "maxmemory-policy", "noeviction")
     assert "maxmemory-policy allkeys-lru" in reason
@@ -128,7 +131,7 @@ def test_a_redis_that_would_evict_wallets(apilink: Deployment) -> None:
 
 
 def test_another_number_of_shards(apilink: Deployment) -> None:
-    reasons = only_reasons(apilink, SERVE, WORK, shards=2)
+    reasons = only_reasons(apilink, SERVE, shards=2)
     assert reasons == {"APILINK_SHARDS is 2, but this deployment has 1: it never changes"}
 
 

@@ -49,8 +49,7 @@ def office(
 ) -> Iterator[Office]:
     directory = tmp_path_factory.mktemp("office")
     with run_deployment(postgres_server.url, platform_template, directory) as apilink:
-        apilink.start_worker()
-        yield Office(apilink, apilink.start_gateway(workers=2))
+        yield Office(apilink, apilink.start_all(workers=2))
         apilink.assert_books_agree()
 
 

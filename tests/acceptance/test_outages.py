@@ -17,7 +17,7 @@ from tests.support.processes import paused, until
 
 DONE = b"data: [DONE]\n\n"
 # Redis is noticed to be away long before a lease ends.
-QUICK = {"lease_seconds": 3, "ledger_timeout_ms": 200}
+QUICK = {"lease_seconds": 2, "ledger_timeout_ms": 200}
 
 
 def assert_come_back_later(answer: Answer) -> None:
@@ -28,8 +28,7 @@ def assert_come_back_later(answer: Answer) -> None:
 
 
 def test_a_gateway_killed_mid_stream_costs_the_customer_nothing(deployment: Deployment) -> None:
-    deployment.start_worker(lease_seconds=1)
-    gateway = deployment.start_gateway(lease_seconds=1)
+    gateway = deployment.start_all(lease_seconds=1)
     key = deployment.key()
     stream = gateway.door().stream(key, HELD)
     stream.event()
@@ -49,8 +48,7 @@ def test_a_charge_that_only_the_journal_has_is_taken_once(
     deployment: Deployment, *, is_orphaned_first: bool
 ) -> None:
     """The client has its final byte, Redis never heard of it, and then the gateway is killed."""
-    deployment.start_worker(**QUICK)
-    gateway = deployment.start_gateway(**QUICK)
+    gateway = deployment.start_all(**QUICK)
     key = deployment.key()
     door = gateway.door()
     stream = door.stream(key, HELD)
@@ -77,8 +75,7 @@ def test_a_charge_that_only_the_journal_has_is_taken_once(
 
 
 def test_redis_is_away_while_an_answer_streams(deployment: Deployment) -> None:
-    deployment.start_worker(**QUICK)
-    gateway = deployment.start_gateway(workers=2, **QUICK)
+    gateway = deployment.start_all(workers=2, **QUICK)
     key, unseen = deployment.key(), deployment.key()
     stream = gateway.door().stream(key, HELD)
     stream.event()
@@ -125,8 +122,7 @@ def own_postgres(short_dir: Path) -> Iterator[OwnPostgres]:
 def test_postgres_is_away(own_postgres: OwnPostgres, tmp_path: Path) -> None:
     template = make_template(own_postgres.server.url)
     with run_deployment(own_postgres.server.url, template, tmp_path) as deployment:
-        deployment.start_worker()
-        door = deployment.start_gateway().door()
+        door = deployment.start_all().door()
         known, unknown = deployment.key(), deployment.key()
         assert door.chat(known, CHAT).status == 200
         own_postgres.stop()

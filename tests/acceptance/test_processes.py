@@ -45,8 +45,9 @@ def test_from_an_empty_database_to_charged_answers_of_two_processes(
     apilink = empty_deployment
     assert len(apilink.apilink("migrate", "--json")["applied"]) >= 3
     assert apilink.apilink("migrate", "--json") == {"applied": []}
-    worker = apilink.start_worker()
+    worker = apilink.start("work")
     gateway = apilink.start_gateway(workers=2)
+    worker.ready()
     key = apilink.key()
     for pid in gateway.pids:
         door = gateway.door(pid)
@@ -61,8 +62,9 @@ def test_from_an_empty_database_to_charged_answers_of_two_processes(
 
 
 def test_a_stop_lets_running_streams_end(deployment: Deployment) -> None:
-    worker = deployment.start_worker()
+    worker = deployment.start("work")
     gateway = deployment.start_gateway(workers=2)
+    worker.ready()
     key = deployment.key()
     doors = [gateway.door(pid) for pid in gateway.pids]
     streams = [door.stream(key, HELD) for door in doors]
@@ -81,8 +83,7 @@ def test_a_stop_lets_running_streams_end(deployment: Deployment) -> None:
 
 
 def test_a_stop_cuts_streams_that_do_not_end_and_says_so(deployment: Deployment) -> None:
-    deployment.start_worker()
-    gateway = deployment.start_gateway(shutdown_seconds_max=1)
+    gateway = deployment.start_all(shutdown_seconds_max=1)
     key = deployment.key()
     stream = gateway.door().stream(key, HELD)
     stream.event()
@@ -95,8 +96,7 @@ def test_a_stop_cuts_streams_that_do_not_end_and_says_so(deployment: Deployment)
 
 
 def test_a_process_that_was_killed_is_replaced(deployment: Deployment) -> None:
-    deployment.start_worker()
-    gateway = deployment.start_gateway(workers=2)
+    gateway = deployment.start_all(workers=2)
     key = deployment.key()
     dead, alive = gateway.pids
     assert gateway.door(dead).chat(key, CHAT).status == 200
@@ -113,8 +113,7 @@ def test_a_process_that_was_killed_is_replaced(deployment: Deployment) -> None:
 
 def test_gateways_end_with_their_supervisor(deployment: Deployment) -> None:
     """A supervisor that was killed leaves nobody on its port; what runs is served to its end."""
-    deployment.start_worker()
-    gateway = deployment.start_gateway(workers=2)
+    gateway = deployment.start_all(workers=2)
     key = deployment.key()
     stream = gateway.door().stream(key, HELD)
     stream.event()

@@ -16,8 +16,7 @@ def serves(door: Door, key: object, name: str) -> Callable[[], bool]:
 
 
 def test_a_changed_table_takes_effect_and_a_broken_one_never_does(deployment: Deployment) -> None:
-    deployment.start_worker()
-    gateway = deployment.start_gateway(workers=2)
+    gateway = deployment.start_all(workers=2)
     key = deployment.key()
     good = deployment.routing.read_text()
     first, second = (gateway.door(pid) for pid in gateway.pids)
@@ -42,8 +41,7 @@ def test_a_changed_table_takes_effect_and_a_broken_one_never_does(deployment: De
 
 
 def test_a_hangup_reloads_every_process(deployment: Deployment) -> None:
-    deployment.start_worker()
-    gateway = deployment.start_gateway(workers=2)
+    gateway = deployment.start_all(workers=2)
     key = deployment.key()
     doors = [gateway.door(pid) for pid in gateway.pids]
     _change_unseen(deployment)

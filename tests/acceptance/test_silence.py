@@ -38,8 +38,7 @@ def speak(door: Door, key: TestKey, deployment: Deployment) -> int:
 
 
 def test_the_canary_is_nowhere(deployment: Deployment) -> None:
-    deployment.start_worker(log_level="debug")
-    gateway = deployment.start_gateway(workers=2, log_level="debug")
+    gateway = deployment.start_all(workers=2, log_level="debug")
     key = deployment.key()
     door = gateway.door()
     rows = speak(door, key, deployment)

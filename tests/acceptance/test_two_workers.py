@@ -21,9 +21,11 @@ def batches(apilink: Deployment) -> int:
 def test_a_second_worker_takes_over_from_one_that_was_killed(deployment: Deployment) -> None:
     workers: dict[int, Program] = {}
     for _ in range(2):
-        worker = deployment.start_worker(lease_seconds=2)
+        worker = deployment.start("work", lease_seconds=2)
         workers[worker.pid] = worker
     door = deployment.start_gateway(lease_seconds=2).door()
+    for worker in workers.values():
+        worker.ready()
     key = deployment.key()
     owners = set()
     for rows in range(1, 6):

@@ -1,8 +1,7 @@
 """ApiLink as its operator runs it: its own database and Redis, processes, an upstream.
 
 with run_deployment(postgres_url, template, directory, lease_seconds=5) as apilink:
-    apilink.start_worker()
-    gateway = apilink.start_gateway(workers=2)
+    gateway = apilink.start_all(workers=2)
     with gateway.door() as door:
         assert door.chat(apilink.key(), "alpha/chat").status == 200
 
@@ -114,6 +113,13 @@ class Deployment:
 
     # Processes
 
+    def start_all(self, workers: int = 1, **settings: object) -> Gateway:
+        """A worker and, side by side, a gateway of so many processes."""
+        worker = self.start("work", **settings)
+        gateway = self.start_gateway(workers, **settings)
+        worker.ready()
+        return gateway
+
     def start_gateway(self, workers: int = 1, **settings: object) -> Gateway:
         """Several share a port that is kept for them; one takes any."""
         port = self._keep_port() if workers > 1 else 0
@@ -122,11 +128,6 @@ class Deployment:
         self.programs.append(gateway)
         gateway.wait_ready(workers, self._sockets)
         return gateway
-
-    def start_worker(self, **settings: object) -> Program:
-        worker = self.start("work", **settings)
-        worker.ready()
-        return worker
 
     def start(self, *words: object, **settings: object) -> Program:
         """Not waited for."""
