@@ -13,7 +13,6 @@ import orjson
 from proxy.dialect import sse
 from proxy.dialect.errors import render_stream_error
 from proxy.dialect.exchange import PriceOf
-from proxy.dialect.parse import prompt_count
 from proxy.dialect.quirks import Quirk
 from proxy.dialect.refusal import InBandError, find_error, scrub
 from proxy.dialect.text import choice_bytes
@@ -43,7 +42,7 @@ class OpenAIStream:
 
     def __init__(self, call: Call, quirk: Quirk, price_of: PriceOf) -> None:
         self._wants_usage = call.wants_usage
-        self._choices = choices_returned(call)
+        self._choices = call.choices_returned
         self._quirk = quirk
         self._price_of = price_of
         self._splitter = sse.EventSplitter()
@@ -176,13 +175,6 @@ class OpenAIStream:
         if error.passes:
             return scrub(event.raw)
         return render_stream_error("upstream_error", error.message, Dialect.OPENAI)
-
-
-def choices_returned(call: Call) -> int:
-    """How many finish reasons a complete answer has. `best_of` candidates are not returned."""
-    asked = call.body.get("n")
-    each = asked if isinstance(asked, int) else 1
-    return each * prompt_count(call.body.get("prompt"))
 
 
 def _parse(data: bytes) -> object:

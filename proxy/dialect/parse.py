@@ -57,6 +57,7 @@ def _call(
         wants_usage=_wants_usage(body, stream=stream) if generates else False,
         output_tokens_max=_output_tokens_max(body, endpoint) if generates else None,
         choices=_choices(body, endpoint) if generates else 1,
+        choices_returned=_choices_returned(body, endpoint) if generates else 1,
         needs=needs_of(body),
         hints=hints_of(body),
         fallback_models=extensions.fallback_models,
@@ -162,10 +163,16 @@ def _choices(body: dict[str, Any], endpoint: Endpoint) -> int:
     if endpoint is not Endpoint.COMPLETIONS:
         return count
     best_of = read_integer(body, "best_of", 1, _CHOICES_MAX) or 1
-    return max(count, best_of) * prompt_count(body.get("prompt"))
+    return max(count, best_of) * _prompt_count(body.get("prompt"))
 
 
-def prompt_count(prompt: object) -> int:
+def _choices_returned(body: dict[str, Any], endpoint: Endpoint) -> int:
+    """How many finish reasons a complete answer has."""
+    prompts = _prompt_count(body.get("prompt")) if endpoint is Endpoint.COMPLETIONS else 1
+    return (read_integer(body, "n", 1, _CHOICES_MAX) or 1) * prompts
+
+
+def _prompt_count(prompt: object) -> int:
     """Of a completion: each is answered on its own."""
     is_many = isinstance(prompt, list) and prompt and not isinstance(prompt[0], int)
     return len(prompt) if is_many and isinstance(prompt, list) else 1

@@ -14,7 +14,7 @@ class Call:
     `prompt_tokens_bound` is an upper bound on the input: one token per byte of text, and a fixed
     bound per image; the model's context caps it. `prompt_bytes` is its likely size, four bytes for
     each token of an image: what an estimate starts from. `output_tokens_max` is what the client
-    stated.
+    stated. `choices` are generated and paid, `choices_returned` of them come back.
     """
 
     endpoint: Endpoint
@@ -27,6 +27,7 @@ class Call:
     wants_usage: bool = False  # in a stream; answers that do not stream always carry it
     output_tokens_max: int | None = None
     choices: int = 1
+    choices_returned: int = 1
     needs: frozenset[Carries] = frozenset()
     hints: frozenset[str] = frozenset()  # parameters that a route may drop, by name
     fallback_models: tuple[str, ...] = ()

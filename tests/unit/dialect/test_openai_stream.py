@@ -15,13 +15,14 @@ from tests.support.recordings import price_of
 
 
 def make_stream(
-    quirk: str = "openai", *, wants_usage: bool = False, body: dict[str, Any] | None = None
+    quirk: str = "openai", *, wants_usage: bool = False, choices: int = 1
 ) -> OpenAIStream:
     call = Call(
         endpoint=Endpoint.CHAT,
         dialect=Dialect.OPENAI,
         model="m",
-        body=body or {},
+        body={},
+        choices_returned=choices,
         prompt_tokens_bound=1,
         stream=True,
         wants_usage=wants_usage,
@@ -181,7 +182,7 @@ def test_an_event_cut_inside_its_json_is_dropped() -> None:
 
 
 def test_every_choice_must_finish() -> None:
-    stream = make_stream(body={"n": 2})
+    stream = make_stream(choices=2)
     finish = {"delta": {}, "finish_reason": "stop"}
     stream.feed(event({"choices": [{"index": 0, **finish}]}))
     stream.feed(event({"choices": [{"index": 0, **finish}]}))

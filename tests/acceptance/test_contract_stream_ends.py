@@ -1,0 +1,61 @@
+"""How a stream ends, through the whole platform: never silently, and never as more than it was."""
+
+from tests.support.answers import TEXT, delta, platform_with
+from tests.support.platform import PlatformFactory
+from tests.support.scripted_upstream import Seen, Wire
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def test_a_stream_of_two_choices_is_whole_only_with_both(
+    start_platform: PlatformFactory,
+) -> None:
+    async def one_of_two(_: Seen, wire: Wire) -> None:
+        await wire.sse()
+        await wire.event(delta(TEXT, index=0))
+        await wire.event(delta(finish="stop", index=0))
+        await wire.event(delta(TEXT, index=1))
+        await wire.end()
+
+    async def both(_: Seen, wire: Wire) -> None:
+        await wire.sse()
+        for index in (1, 0):
+            await wire.event(delta(TEXT, index=index))
+            await wire.event(delta(finish="stop", index=index))
+        await wire.end()
+
+    scripts = {"one": one_of_two, "both": both}
+    async with platform_with(start_platform, scripts) as (platform, _):
+        key = await platform.key()
+        answer = await platform.chat(key, model="one", stream=True, n=2)
+        assert DONE not in answer.body
+        assert answer.events()[-1]["error"]["code"] == "upstream_error"
+        await platform.charged(key, answer, None, status="upstream_cut", source="estimated")
+        key = await platform.key()
+        answer = await platform.chat(key, model="both", stream=True, n=2)
+        assert answer.body.endswith(DONE)
+        await platform.charged(key, answer, None, status="ok", source="estimated")
+
+
+async def test_a_completion_is_whole_with_an_answer_to_every_prompt(
+    start_platform: PlatformFactory,
+) -> None:
+    """`best_of` candidates are paid for, and not returned."""
+
+    def text(index: int) -> dict[str, object]:
+        choice = {"index": index, "text": TEXT, "finish_reason": "stop"}
+        return {"id": "cmpl-1", "object": "text_completion", "choices": [choice]}
+
+    async def script(seen: Seen, wire: Wire) -> None:
+        await wire.sse()
+        for index in range(seen.json()["answered"]):
+            await wire.event(text(index))
+        await wire.end()
+
+    async with platform_with(start_platform, {"m": script}) as (platform, _):
+        body = {"model": "m", "prompt": ["a", "b"], "stream": True, "n": 2, "best_of": 3}
+        for answered, status in ((3, "upstream_cut"), (4, "ok")):
+            key = await platform.key()
+            answer = await platform.post(key, "/completions", {**body, "answered": answered})
+            assert answer.body.endswith(DONE) == (status == "ok")
+            await platform.charged(key, answer, None, status=status, source="estimated")
