@@ -50,6 +50,10 @@ class NoRouteError(RoutingError):
         self.reasons = reasons
 
 
+class UnwantedError(NoRouteError):
+    """The request's own preferences leave no route: asking again later changes nothing."""
+
+
 class JurisdictionError(RoutingError):
     """Every route of the model reaches a party or country that the policy forbids.
 

@@ -104,10 +104,16 @@ class Preferences:
     zdr: bool = False
 
     @property
+    def names_all(self) -> bool:
+        """Whether `order` names every route that may be tried, and not only the first ones."""
+        return bool(self.order) and not self.allow_fallbacks
+
+    @property
     def restricts(self) -> bool:
         """Whether any route could be unwanted."""
         return bool(
             self.only
+            or self.names_all
             or self.ignore
             or self.zdr
             or self.deny_data_collection

@@ -19,6 +19,7 @@ from routing.errors import (
     UnknownModelError,
     UnsupportedEndpointError,
     UnsupportedParameterError,
+    UnwantedError,
 )
 from routing.jurisdiction import UNKNOWN
 from routing.names import nearest
@@ -61,7 +62,7 @@ def select_routes(
     `draw` is a random number of 64 bits: it shares traffic between routes that state a weight.
 
     Raises UnknownModelError, ModelNotAllowedError, UnsupportedEndpointError, JurisdictionError,
-    UnsupportedParameterError or NoRouteError.
+    UnsupportedParameterError, UnwantedError or NoRouteError.
     """
     model = get_model(table, model_name)
     funnel = _Funnel(list(model.routes))
@@ -72,8 +73,8 @@ def select_routes(
         error.rejected = tuple(funnel.rejected)
         raise
     ordered = _ordered(funnel.routes, dialect, policy.preferences, today, rank, draw)
-    if not policy.preferences.allow_fallbacks:
-        ordered = funnel.without_fallbacks(ordered, policy.preferences)
+    if not policy.preferences.allow_fallbacks and not policy.preferences.order:
+        ordered = funnel.without_fallbacks(ordered)
     return Selection(model, tuple(ordered), tuple(funnel.rejected))
 
 
@@ -102,18 +103,13 @@ class _Funnel:
                 self.rejected.append((route.id, reason))
         self.routes = kept
 
-    def raise_if_empty(self, model: Model) -> None:
+    def raise_if_empty(self, model: Model, error: type[NoRouteError] = NoRouteError) -> None:
         if not self.routes:
-            raise NoRouteError(model.id, tuple(f"{id_}: {why}" for id_, why in self.rejected))
+            raise error(model.id, tuple(f"{id_}: {why}" for id_, why in self.rejected))
 
-    def without_fallbacks(self, ordered: list[Route], preferences: Preferences) -> list[Route]:
-        """The first one, or, where the client named an order, those that it named."""
-        named = [route for route in ordered if _position(route, preferences.order) is not None]
-        kept = named or ordered[:1]
-        self.rejected.extend(
-            (route.id, "the request allows no fallbacks") for route in ordered if route not in kept
-        )
-        return kept
+    def without_fallbacks(self, ordered: list[Route]) -> list[Route]:
+        self.rejected.extend((route.id, "the request allows no fallbacks") for route in ordered[1:])
+        return ordered[:1]
 
 
 @dataclass(slots=True)
@@ -174,6 +170,7 @@ def _narrow(
         raise UnsupportedParameterError(model.id, _missing(allowed, ask.needs))
     if ask.policy.preferences.restricts:
         funnel.keep(lambda route: _unwanted(route, model, ask.policy.preferences, ask.today))
+    funnel.raise_if_empty(model, UnwantedError)
     funnel.keep(ask.unavailable)
     funnel.raise_if_empty(model)
 
@@ -253,6 +250,8 @@ def _unwanted(route: Route, model: Model, wishes: Preferences, today: date) -> s
     reason: str | None = None
     if wishes.only and names.isdisjoint(wishes.only):
         reason = "not among the request's `only`"
+    elif wishes.names_all and names.isdisjoint(wishes.order):
+        reason = "not in the request's `order`, which allows no fallbacks"
     elif names & wishes.ignore:
         reason = "among the request's `ignore`"
     elif wishes.zdr and route.zdr is not True:

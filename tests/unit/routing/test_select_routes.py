@@ -16,6 +16,7 @@ from routing.errors import (
     UnknownModelError,
     UnsupportedEndpointError,
     UnsupportedParameterError,
+    UnwantedError,
 )
 from routing.jurisdiction import ADEQUATE, EEA
 from routing.load import parse_table
@@ -166,13 +167,26 @@ def test_the_stage_that_leaves_nothing_names_the_error(table: RoutingTable) -> N
         (UnsupportedEndpointError, "foreign", {"callable_dialects": frozenset()}),
         (UnsupportedParameterError, "big", {"needs": frozenset({Carries.IMAGE})}),
         (NoRouteError, "big", {"is_available": lambda route: False}),
-        (NoRouteError, "big", {"policy": wishing(only=frozenset({"nobody"}))}),
-        (NoRouteError, "big", {"policy": wishing(max_prompt_price=Decimal("1.99"))}),
-        (NoRouteError, "big", {"policy": wishing(max_completion_price=Decimal("9.99"))}),
+        (UnwantedError, "big", {"policy": wishing(only=frozenset({"nobody"}))}),
+        (UnwantedError, "big", {"policy": wishing(max_prompt_price=Decimal("1.99"))}),
+        (UnwantedError, "big", {"policy": wishing(max_completion_price=Decimal("9.99"))}),
     ]
     for error, model, asked in cases:
         with pytest.raises(error):
             select(table, model, **asked)
+
+
+def test_without_fallbacks_only_what_the_order_names_is_tried(table: RoutingTable) -> None:
+    with pytest.raises(UnwantedError) as unknown:
+        select(table, policy=wishing(order=("nobody",), allow_fallbacks=False))
+    assert [route_id for route_id, _ in unknown.value.rejected] == FILE_ORDER
+    with pytest.raises(NoRouteError) as away:
+        select(
+            table,
+            policy=wishing(order=("far",), allow_fallbacks=False),
+            is_available=lambda route: route.id != FAR,
+        )
+    assert not isinstance(away.value, UnwantedError)  # it may be there again soon
 
 
 def test_an_alias_may_be_what_a_key_allows(table: RoutingTable) -> None:
