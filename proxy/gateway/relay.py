@@ -13,6 +13,7 @@ from proxy.dialect.errors import render_stream_error
 from proxy.dialect.exchange import StreamExchange
 from proxy.dialect.openai_answer import read_answer
 from proxy.dialect.select import open_exchange
+from proxy.dialect.whole_as_stream import as_events
 from proxy.domain.charge import Status
 from proxy.domain.clock import Clock
 from proxy.domain.errors import (
@@ -69,6 +70,11 @@ class Relay:
         outcome = Status.UPSTREAM_ERROR if answer.is_error else Status.OK
         settlement.close(_ended(journey, outcome))
         charge = await settlement.written()
+        if journey.call.stream and not answer.is_error:
+            await client.start(_OK, STREAM_HEADERS | journey.headers())
+            await client.send(as_events(answer.body, wants_usage=journey.call.wants_usage))
+            await client.finish()
+            return
         headers = {
             "content-type": "application/json",
             "x-apilink-cost-nanos": str(charge.charged_nanos),

@@ -1,6 +1,8 @@
 """How a stream ends, through the whole platform: never silently, and never as more than it was."""
 
-from tests.support.answers import TEXT, delta, platform_with
+import pytest
+
+from tests.support.answers import TEXT, USAGE, USAGE_NANOS, completion, delta, platform_with
 from tests.support.platform import PlatformFactory
 from tests.support.scripted_upstream import Seen, Wire
 
@@ -59,3 +61,28 @@ async def test_a_completion_is_whole_with_an_answer_to_every_prompt(
             answer = await platform.post(key, "/completions", {**body, "answered": answered})
             assert answer.body.endswith(DONE) == (status == "ok")
             await platform.charged(key, answer, None, status=status, source="estimated")
+
+
+@pytest.mark.parametrize("wants_usage", [False, True])
+async def test_an_answer_in_one_piece_becomes_the_stream_that_was_asked_for(
+    start_platform: PlatformFactory, *, wants_usage: bool
+) -> None:
+    """An SDK that waits for events would take a JSON body for a stream without any."""
+
+    async def whole(_: Seen, wire: Wire) -> None:
+        await wire.json(completion(usage=USAGE))
+
+    options = {"stream_options": {"include_usage": True}} if wants_usage else {}
+    async with platform_with(start_platform, {"m": whole}) as (platform, _):
+        key = await platform.key()
+        answer = await platform.chat(key, model="m", stream=True, **options)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.body.endswith(DONE)
+        chunk, *rest = answer.events()
+        assert chunk["object"] == "chat.completion.chunk"
+        assert chunk["choices"][0]["delta"]["content"] == TEXT
+        assert chunk["choices"][0]["finish_reason"] == "stop"
+        assert "usage" not in chunk
+        assert [event["usage"]["cost_nanos"] for event in rest] == [USAGE_NANOS] * wants_usage
+        assert [event["choices"] for event in rest] == [[]] * wants_usage
+        await platform.charged(key, answer, USAGE_NANOS, status="ok", source="reported")
