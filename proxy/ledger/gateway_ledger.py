@@ -220,4 +220,4 @@ class RedisLedger:
         generation = self._generations.find(key.shard)
         if generation is not None:
             command = calls.give_back(generation, key, request_id)
-            self._pump.give_back(Settlement(key.shard, generation, key.account_id, 0, command))
+            self._pump.give_back(Settlement(key.shard, generation, key.account_id, "", 0, command))

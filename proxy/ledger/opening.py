@@ -55,7 +55,9 @@ async def open_ledger(
         server_clock = ServerClock(clock)
         lease_ms = lease_seconds * _MS
         loader = Loader(directory, fenced)
-        pump = Pump(link, load_wallet=loader.load_wallet, queue_max=queue_max)
+        pump = Pump(
+            link, incarnation=incarnation, load_wallet=loader.load_wallet, queue_max=queue_max
+        )
         seen = pump.acknowledged
         tails = Tails(generations, server_clock, clock, incarnation=incarnation, acknowledged=seen)
         keeper = Keeper(

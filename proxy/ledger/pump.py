@@ -34,11 +34,13 @@ _UNEXPECTED: Final = (Outcome.ALREADY_RELEASED, Outcome.EXISTS_WITH_DIFFERENT_AM
 
 @dataclass(slots=True, eq=False)
 class Settlement:
-    """`number` is 0 for a release without a row. `answered`, where given, learns the end of it."""
+    """`number` is the incarnation's own count, 0 for a release without a row. `answered`, where
+    given, learns the end of it."""
 
     shard: int
     generation: int
     account_id: UUID
+    incarnation: str
     number: int
     command: Command
     answered: "asyncio.Future[None] | None" = None
@@ -48,7 +50,14 @@ def settlement_of(record: Record) -> Settlement:
     charge = record.charge
     make = calls.release if charge.usage_source is UsageSource.NONE else calls.settle
     command = make(record.generation, charge, record.data)
-    return Settlement(charge.shard, record.generation, charge.account_id, charge.number, command)
+    return Settlement(
+        charge.shard,
+        record.generation,
+        charge.account_id,
+        charge.incarnation,
+        charge.number,
+        command,
+    )
 
 
 class Source(Protocol):
@@ -74,12 +83,14 @@ class Pump:
         self,
         link: Link,
         *,
+        incarnation: str,
         load_wallet: Callable[[UUID, int], Awaitable[bool]],
         queue_max: int = QUEUE_MAX,
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
         self.counts = PumpCounts()
         self.acknowledged: dict[int, int] = {}  # shard → highest number of our own
+        self._incarnation = incarnation
         self._link = link
         self._load_wallet = load_wallet
         self._queue_max = queue_max
@@ -192,7 +203,8 @@ class Pump:
             if outcome in _UNEXPECTED and _is_settle(settlement):
                 self.counts.unexpected += 1
             self.counts.settled += 1
-            if outcome in _STORED:
+            # Another's number, from a journal that was left, says nothing of how far ours are.
+            if outcome in _STORED and settlement.incarnation == self._incarnation:
                 shard, number = settlement.shard, settlement.number
                 self.acknowledged[shard] = max(number, self.acknowledged.get(shard, 0))
             if settlement.answered is not None and not settlement.answered.done():

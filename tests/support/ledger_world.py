@@ -113,3 +113,10 @@ async def until(condition: Any, *, seconds: int = 5) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - it is in another process
             await asyncio.sleep(0.005)
+
+
+async def reconnected(world: World, ledger: RedisLedger) -> None:
+    link = ledger._fenced._link
+    before = link._connection
+    world.proxy.cut()
+    await until(lambda: link.is_up and link._connection is not before)

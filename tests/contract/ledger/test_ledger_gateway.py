@@ -11,10 +11,9 @@ from proxy.domain.errors import LedgerUnavailableError, OverloadedError, StoreUn
 from proxy.domain.outcome import Outcome
 from proxy.domain.usage import UsageSource
 from proxy.ledger.faults import LedgerSetupError
-from proxy.ledger.gateway_ledger import RedisLedger
 from routing.money import Nanos
 from tests.support.ledger_bench import USD
-from tests.support.ledger_world import World, charge, held, until
+from tests.support.ledger_world import World, charge, held, reconnected, until
 
 SHORT_MS = 150
 
@@ -302,7 +301,7 @@ async def test_a_store_that_lost_its_last_writes_admits_nothing(world: World) ->
         assert await ledger.drain(seconds=5)
         (incarnation,) = world.client.hkeys("al:{s0}:n")
         world.client.hset("al:{s0}:n", incarnation, 0)  # as a failover to a late replica leaves it
-        await _reconnected(world, ledger)
+        await reconnected(world, ledger)
         with pytest.raises(LedgerUnavailableError):
             await ledger.reserve(key, world.id(), Nanos(1), 0)
         assert ledger.lost_shards == {0}
@@ -372,10 +371,3 @@ async def test_a_store_that_is_not_there_is_said_at_boot(world: World, tmp_path:
     with pytest.raises(LedgerUnavailableError):
         async with world.gateway(redis_url=f"unix://{tmp_path}/none.sock"):
             pass
-
-
-async def _reconnected(world: World, ledger: RedisLedger) -> None:
-    link = ledger._fenced._link
-    before = link._connection
-    world.proxy.cut()
-    await until(lambda: link.is_up and link._connection is not before)
