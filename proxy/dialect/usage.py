@@ -6,6 +6,7 @@ break this in known ways, which a quirk names, and report parts greater than the
 cut to it.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
@@ -15,6 +16,7 @@ from proxy.domain.usage import Usage, UsageSource
 from routing.money import NANOS_PER_USD, WALLET_NANOS_MAX, Nanos
 from routing.price import Quantities
 
+_NAME: Final = re.compile(r"[!-~]{1,128}")
 _TOKENS_MAX: Final = 2**40  # no honest count is greater; sums of classes stay far below 2**63
 
 Statement = Mapping[str, Any]
@@ -66,11 +68,17 @@ def read_usage(
     return Usage(
         reader.quantities(),
         UsageSource.REPORTED,
-        service_tier=tier if isinstance(tier, str) else None,
-        served_model=served_model,
+        service_tier=_name(tier),
+        served_model=_name(served_model),
         upstream_cost_nanos=cost_nanos(statement.get("cost")),
         clamped=reader.clamped,
     )
+
+
+def _name(value: object) -> str | None:
+    """A row keeps names. What is longer, or has a space, could be anybody's words, and what is not
+    printable a database may refuse."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else None
 
 
 def is_zero(usage: Usage) -> bool:

@@ -110,3 +110,23 @@ def test_embeddings_as_base64_pass() -> None:
     assert answer.usage is not None
     assert answer.usage.quantities.input == 3
     assert answer.body == body[:-2] + b',"cost":0.0000009,"cost_nanos":900}}'
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["a sentence of the prompt", "x" * 129, "nul\x00", "line\nbreak", "\ud800", "", 7, None],
+)
+def test_what_cannot_be_a_name_is_not_kept(said: object) -> None:
+    """Rows keep an upstream's names of model and tier; a text there could be anybody's words."""
+    # Python's parser reads the answer, as wherever a host wrote NaN: it lets surrogates through.
+    body = json.dumps({"model": said, "service_tier": said, "usage": USAGE, "x": float("nan")})
+    answer = read_answer(CALL, "openai", body.encode(), price_of)
+    assert answer.usage is not None
+    assert (answer.usage.served_model, answer.usage.service_tier) == (None, None)
+
+
+def test_names_are_kept() -> None:
+    body = {"model": "accounts/x/models/gpt-5.6-sol@eu:free", "service_tier": "flex"}
+    answer = read_answer(CALL, "openai", json.dumps({**body, "usage": USAGE}).encode(), price_of)
+    assert answer.usage is not None
+    assert (answer.usage.served_model, answer.usage.service_tier) == tuple(body.values())
