@@ -58,9 +58,9 @@ def log_charge(charge: Charge) -> None:
     """The one line a request leaves."""
     _log.info(
         "request",
-        request_id=charge.request_id,
+        request_id=str(charge.request_id),
         client_request_id=charge.client_request_id,
-        account_id=charge.account_id,
+        account_id=str(charge.account_id),
         key_id=charge.key_id,
         model=charge.model,
         upstream=charge.upstream,
