@@ -90,13 +90,14 @@ class Journey:
             return reported
         if self.phase not in (Phase.WRITTEN, Phase.ANSWERED) or self.candidate is None:
             return NO_USAGE
-        text_bytes = self.text_bytes
-        if status == Status.UPSTREAM_ERROR and not text_bytes:
+        if status == Status.UPSTREAM_ERROR and not self.text_bytes:
             return NO_USAGE
+        return self.estimated(self.candidate, estimator)
+
+    def estimated(self, candidate: Candidate, estimator: Estimator) -> Usage:
+        """Counted from what was sent and delivered."""
         quantities = estimator.estimate(
-            self.candidate.model.id,
-            prompt_bytes=self.call.prompt_bytes,
-            text_bytes=text_bytes,
+            candidate.model.id, prompt_bytes=self.call.prompt_bytes, text_bytes=self.text_bytes
         )
         return Usage(quantities, UsageSource.ESTIMATED)
 

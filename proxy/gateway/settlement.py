@@ -10,6 +10,7 @@ from proxy.domain.outcome import Hold
 from proxy.domain.ports import Ledger
 from proxy.domain.usage import Usage, UsageSource
 from proxy.gateway.journey import Journey
+from routing.money import WALLET_NANOS_MAX
 
 Observe = Callable[[Charge], None]
 
@@ -40,12 +41,18 @@ class Settlement:
         """Records the charge. Later calls change nothing: the first ending is what counts."""
         if self._written is not None:
             return
-        usage = self._journey.usage(status, self._estimator)
         now_ms = self._clock.monotonic_ms()
-        self.charge = self._journey.charge(self.hold, status, usage, now_ms)
-        self._written = self._ledger.record(self.hold, self.charge)
+        usage = self._journey.usage(status, self._estimator)
+        charge = self._journey.charge(self.hold, status, usage, now_ms)
+        candidate = self._journey.candidate
+        if candidate is not None and charge.charged_nanos > WALLET_NANOS_MAX:
+            # Nobody could have bought it: a statement that is not true, and that no ledger takes.
+            usage = self._journey.estimated(candidate, self._estimator)
+            charge = self._journey.charge(self.hold, status, usage, now_ms)
+        self.charge = charge
+        self._written = self._ledger.record(self.hold, charge)
         self._learn(usage)
-        self._observe(self.charge)
+        self._observe(charge)
 
     async def written(self) -> Charge:
         """The charge, once it is in the journal: from then on the final byte may leave."""
