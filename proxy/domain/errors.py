@@ -35,6 +35,12 @@ class UnsupportedParameterError(ApiError):
 class InvalidApiKeyError(ApiError):
     code = "invalid_api_key"
 
+    @classmethod
+    def of_unknown(cls) -> "InvalidApiKeyError":
+        """One answer for a key that is unknown, wrong, revoked or expired: which of them it was is
+        nobody's business but the owner's."""
+        return cls("This API key is not valid. It may be revoked or expired: use another one.")
+
 
 class InsufficientBalanceError(ApiError):
     code = "insufficient_balance"

@@ -68,8 +68,7 @@ class Authenticator:
             or key.revoked
             or (key.expires_at_ms is not None and key.expires_at_ms <= self._clock.unix_ms())
         ):
-            # One answer for all four: which of them it was is nobody's business but the owner's.
-            raise InvalidApiKeyError("This API key is not valid.")
+            raise InvalidApiKeyError.of_unknown()
         return key
 
     def forget(self, key_id: str) -> None:
@@ -163,7 +162,9 @@ def _key_text(headers: MultiMapping[str]) -> str:
             )
         return plain
     if bearer[: len(_BEARER)].lower() != _BEARER:
-        raise InvalidApiKeyError("The Authorization header must read `Bearer` and an API key.")
+        raise InvalidApiKeyError(
+            "The Authorization header must be the word `Bearer`, a space and an API key."
+        )
     text = bearer[len(_BEARER) :].strip()
     if plain is not None and plain != text:
         raise InvalidRequestError(

@@ -1,5 +1,8 @@
 """Why a request is refused before any upstream saw it, in words that say what to do next."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from proxy.domain.errors import (
     ApiError,
     ConcurrencyLimitedError,
@@ -19,34 +22,55 @@ from proxy.domain.errors import (
 )
 from proxy.domain.outcome import Outcome, Reserved
 from routing import errors as routing_errors
+from routing.jurisdiction import UNKNOWN
 from routing.money import format_usd
+from routing.table import Endpoint
+
+_PATHS: Final[Mapping[str, str]] = {
+    Endpoint.CHAT: "/v1/chat/completions",
+    Endpoint.COMPLETIONS: "/v1/completions",
+    Endpoint.EMBEDDINGS: "/v1/embeddings",
+}
 
 
 def routing_refusal(error: routing_errors.RoutingError) -> ApiError:
     match error:
         case routing_errors.UnknownModelError():
             return ModelNotFoundError(
-                f"There is no model {error.model!r}.{_near(error.nearest)}", param="model"
+                f"There is no model {error.model!r}.{_near(error.nearest)} "
+                "GET /v1/models lists all.",
+                param="model",
             )
         case routing_errors.ModelNotAllowedError():
-            return ModelNotAllowedError(f"This key may not use {error.model}.", param="model")
+            return ModelNotAllowedError(
+                f"This key may not use {error.model}: its own list of models leaves it out. "
+                "Use another model, or a key that may.",
+                param="model",
+            )
         case routing_errors.UnsupportedEndpointError():
-            others = ", ".join(error.endpoints)
             return UnsupportedEndpointError(
-                f"{error.model} is not served by this endpoint, but by: {others}.", param="model"
+                f"{error.model} is not served by this endpoint. {_served_at(error.endpoints)}",
+                param="model",
             )
         case routing_errors.JurisdictionError():
-            others = ", ".join(error.alternatives)
-            instead = f" Models that would pass: {others}." if others else ""
             return JurisdictionNotAllowedError(
-                f"Every route of {error.model} reaches {error.party} in {error.country}, which "
-                f"the jurisdictions of this account, key or request do not allow.{instead}",
+                f"Every route of {error.model} reaches {_place(error)}, and the jurisdictions of "
+                f"this account, key or request do not allow that. {_instead(error.alternatives)}",
                 param="jurisdictions",
             )
         case routing_errors.UnsupportedParameterError():
             names = ", ".join(error.parameters)
             return UnsupportedParameterError(
-                f"No route of {error.model} can carry {names}.", param=error.parameters[0]
+                f"No route of {error.model} can carry {names}. Leave it out, or use a model that "
+                "takes it: GET /v1/models tells.",
+                param=error.parameters[0],
+            )
+        case routing_errors.UnwantedError():
+            why = "; ".join(error.reasons)
+            return InvalidRequestError(
+                f"No route of {error.model} meets this request's `provider`: {why}. Ask for less "
+                "there, or for another model.",
+                param="provider",
             )
         case routing_errors.NoRouteError():
             why = "; ".join(error.reasons)
@@ -73,14 +97,18 @@ def reservation_refusal(
             return InsufficientBalanceError(
                 f"The balance is {format_usd(reserved.wallet.balance_nanos)} USD, of which "
                 f"{format_usd(reserved.wallet.held_nanos)} is held by requests in flight; {asked} "
-                f"and {format_usd(available)} is free. {_affordable(affordable_tokens)}"
+                f"and {format_usd(available)} is free. "
+                f"Top up{_or_less(affordable_tokens, available)}."
             )
         case Outcome.KEY_LIMIT_EXCEEDED:
             key = reserved.key
+            limit = key.limit_nanos or 0
+            free = limit - key.spent_nanos - key.held_nanos
             return KeyLimitExceededError(
-                f"This key's limit is {format_usd(key.limit_nanos or 0)} USD, of which "
+                f"This key's limit is {format_usd(limit)} USD, of which "
                 f"{format_usd(key.spent_nanos)} is spent and {format_usd(key.held_nanos)} held; "
-                f"{asked}. {_affordable(affordable_tokens)}"
+                f"{asked}. Use a key with a higher limit{_or_less(affordable_tokens, free)}. "
+                "GET /v1/key shows when this one starts anew."
             )
         case Outcome.RATE_LIMITED:
             return RateLimitedError(
@@ -88,7 +116,9 @@ def reservation_refusal(
             )
         case Outcome.CONCURRENCY_LIMITED:
             return ConcurrencyLimitedError(
-                "This key has as many requests in flight as it may have.", retry_after_seconds=1
+                "This key has as many requests in flight as it may have. Try again when one of "
+                "them has ended.",
+                retry_after_seconds=1,
             )
         case other:
             return _unserved(other)
@@ -98,7 +128,7 @@ def _unserved(outcome: Outcome) -> ApiError:
     """The ledger could not judge the request at all."""
     match outcome:
         case Outcome.STALE_KEY:
-            return InvalidApiKeyError("This API key is not valid.")
+            return InvalidApiKeyError.of_unknown()
         case Outcome.UNKNOWN_WALLET:
             return LedgerUnavailableError(
                 "The account's balance is not loaded yet.", retry_after_seconds=1
@@ -111,17 +141,37 @@ def _near(names: tuple[str, ...]) -> str:
     return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
-def _affordable(tokens: int | None) -> str:
-    if not tokens:
-        return "Top up, or send a shorter prompt."
-    return f"Top up, or ask for at most max_tokens = {tokens}."
+def _place(error: routing_errors.JurisdictionError) -> str:
+    if error.country == UNKNOWN:
+        return f"{error.party}, which does not say where it processes"
+    return f"{error.party} in {error.country}"
+
+
+def _instead(models: tuple[str, ...]) -> str:
+    others = ", ".join(models)
+    return f"Models that would pass: {others}." if others else "Allow more, or use another model."
+
+
+def _served_at(endpoints: tuple[str, ...]) -> str:
+    paths = " or ".join(_PATHS[name] for name in endpoints if name in _PATHS)
+    return f"Send it to {paths}." if paths else "No endpoint here serves it yet."
+
+
+def _or_less(tokens: int | None, free_nanos: int) -> str:
+    if tokens:
+        return f", or ask for at most max_tokens = {tokens}"
+    return ", or send a shorter prompt" if free_nanos > 0 else ""
 
 
 def _rate_limit(reserved: Reserved) -> str:
     key = reserved.key
+    soon = f"Try again in {_seconds_up(reserved.retry_after_ms)} seconds"
     if key.requests_limit is not None and not key.requests_remaining:
-        return f"This key may make {key.requests_limit} requests per minute."
-    return f"This key may use {key.tokens_limit} tokens per minute."
+        return f"This key's limit of requests per minute is {key.requests_limit}. {soon}."
+    per_minute = f"This key's limit of tokens per minute is {key.tokens_limit}"
+    if key.tokens_remaining == key.tokens_limit:
+        return f"{per_minute}. This request alone needs more: lower its max_tokens or its prompt."
+    return f"{per_minute}, with {key.tokens_remaining} left. {soon}, or lower max_tokens."
 
 
 def _seconds_up(milliseconds: int) -> int:

@@ -25,5 +25,5 @@ class Identify:
             key = await self._authenticator.authenticate(headers)
             outcome, state, wallet = await self._ledger.key_state(key)
         if outcome is not Outcome.OK:
-            raise InvalidApiKeyError("This API key is not valid.")
+            raise InvalidApiKeyError.of_unknown()
         return key, state, wallet

@@ -39,5 +39,7 @@ class Models:
             model = get_model(self._table(), arrival.rest)
         except UnknownModelError as error:
             near = f" Did you mean {' or '.join(error.nearest)}?" if error.nearest else ""
-            raise ModelNotFoundError(f"There is no such model.{near}", param="model") from error
+            raise ModelNotFoundError(
+                f"There is no such model.{near} GET /v1/models lists all.", param="model"
+            ) from error
         await arrival.client.respond(HTTPStatus.OK, {}, self._catalogue.rendering().by_id[model.id])

@@ -37,6 +37,10 @@ _UNSUPPORTED: Final = (
     "/v1/vector_stores",
     "/v1/videos",
 )
+_OFFERED: Final = (
+    "Requests go to /v1/chat/completions, /v1/completions or /v1/embeddings; "
+    "GET /v1/models lists the models."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +108,5 @@ def dialect_of(path: str) -> Dialect:
 def _absent(path: str) -> ApiError:
     for prefix in _UNSUPPORTED:
         if path == prefix or path.startswith(prefix + "/"):
-            return UnsupportedEndpointError(f"{prefix} is not offered here.")
-    return NotFoundError("Nothing is at this path. The API's base URL ends in /v1.")
+            return UnsupportedEndpointError(f"{prefix} is not offered here. {_OFFERED}")
+    return NotFoundError(f"Nothing is at this path. The API's base URL ends in /v1. {_OFFERED}")
