@@ -97,7 +97,12 @@ class Gateway:
 
     def _journey(self, key: ApiKey, call: Call, caller: Caller, request_id: UUID) -> Journey:
         table = self._table()
-        plan = self._planner.plan(table, key, call, at_ms(uuid7_ms(request_id)))
+        try:
+            plan = self._planner.plan(table, key, call, at_ms(uuid7_ms(request_id)))
+        except ApiError as error:
+            if (known := table.names.get(call.model)) is not None:
+                error.headers["x-apilink-model"] = known.id
+            raise
         return Journey(
             request_id=request_id,
             key=key,
@@ -129,7 +134,7 @@ class Gateway:
                 await self._answer(found, client, journey, settlement)
         except ApiError as error:
             settlement.close(error.code)
-            return _told(error, journey)
+            return _told(error, journey, settlement.charge)
         except ClientGoneError:
             settlement.close(Status.CLIENT_CLOSED)
         except asyncio.CancelledError:
@@ -165,8 +170,13 @@ class Gateway:
     ) -> None:
         if isinstance(found, PassedRefusal):
             settlement.close(Status.UPSTREAM_REFUSED)
-            await settlement.written()
-            headers = {"content-type": found.content_type, **journey.headers()}
+            charge = await settlement.written()
+            headers = {
+                "content-type": found.content_type,
+                "x-should-retry": "false",  # the same request would be refused again
+                **journey.headers(),
+                **_cost(charge),
+            }
             await client.respond(found.status, headers, found.body)
         elif _streams(found, journey.call):
             await self._relay.stream(found, client, journey, settlement)
@@ -241,9 +251,13 @@ def _streams(reply: Reply, call: Call) -> bool:
     return form_of(reply.status, kind, stream=call.stream) is Form.EVENTS
 
 
-def _told(error: ApiError, journey: Journey) -> ApiError:
-    error.headers.update(journey.headers())
+def _told(error: ApiError, journey: Journey, charge: Charge | None = None) -> ApiError:
+    error.headers.update(journey.headers() | _cost(charge))
     return error
+
+
+def _cost(charge: Charge | None) -> dict[str, str]:
+    return {} if charge is None else {"x-apilink-cost-nanos": str(charge.charged_nanos)}
 
 
 def _shutting_down() -> ApiError:
