@@ -7,9 +7,10 @@ from uuid import UUID
 from proxy.domain.charge import Charge
 from proxy.domain.clock import at_ms
 from proxy.domain.ids import uuid7_ms
+from proxy.domain.pricing import nanos_of
 from proxy.store.pool import Store
 from routing.money import Nanos
-from routing.price import Price, PriceHistory, Rates, UnpricedUnitError, charge_nanos
+from routing.price import Price, PriceHistory, Rates
 from routing.price import Unit as PricedUnit
 
 
@@ -60,14 +61,11 @@ def _recomputed(charge: Charge, history: PriceHistory, at: datetime) -> Explanat
     price = history.at(at)
     above, rates = _rates(price, charge.quantities.input_tokens)
     lines = []
-    for unit in PricedUnit:
-        count, each = getattr(charge.quantities, unit), rates.of(unit)
+    for unit, each in zip(PricedUnit, rates.by_unit, strict=True):
+        count = getattr(charge.quantities, unit)
         if count and each is not None:
             lines.append(Line(unit, count, each, count * each))
-    try:
-        nanos = charge_nanos(history, charge.quantities, at=at, service_tier=charge.service_tier)
-    except UnpricedUnitError as error:
-        return Explanation(charge, at, None, above, tuple(lines), str(error))
+    nanos = nanos_of(history, charge.quantities, at=at, service_tier=charge.service_tier)
     return Explanation(charge, at, nanos, above, tuple(lines))
 
 

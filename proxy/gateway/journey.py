@@ -10,6 +10,7 @@ from proxy.domain.account import ApiKey
 from proxy.domain.call import Call, Caller
 from proxy.domain.charge import Charge, Status
 from proxy.domain.outcome import Hold
+from proxy.domain.pricing import counted
 from proxy.domain.usage import NO_USAGE, Usage, UsageSource
 from proxy.gateway.plan import Candidate, Plan
 from proxy.gateway.pricing import cost_of, price_of
@@ -110,7 +111,9 @@ class Journey:
         candidate = self.candidate
         route = candidate.route if candidate is not None else None
         charged = upstream = Nanos(0)
+        quantities = usage.quantities
         if candidate is not None and usage.source is not UsageSource.NONE:
+            quantities = counted(candidate.model.price, quantities, self.plan.at)
             charged = price_of(candidate.model, self.plan.at)(usage)
             upstream = cost_of(candidate.route, self.plan.at)(usage)
         return Charge(
@@ -126,7 +129,7 @@ class Journey:
             model=candidate.model.id if candidate is not None else self.plan.model.id,
             endpoint=self.call.endpoint.value,
             stream=self.call.stream,
-            quantities=usage.quantities,
+            quantities=quantities,
             upstream=route.upstream.id if route else None,
             upstream_model=route.model if route else None,
             served_model=usage.served_model,
