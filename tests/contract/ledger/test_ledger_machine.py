@@ -1,8 +1,9 @@
 """A random walk over the real functions beside a small model: calls doubled, delayed and reordered,
 and a clock that jumps both ways.
 
-A rule never calls the ledger at once: it writes a call down, and another rule delivers it, maybe
-later, maybe again. The model judges each delivery; afterwards the two must agree to the nano.
+A rule writes a call down and delivers it at once or not yet; another delivers any call that was
+ever written, again or for the first time. The model judges each delivery, and afterwards the two
+must agree to the nano.
 """
 
 from collections.abc import Callable
@@ -39,8 +40,9 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 MARK_MS = HOUR_MS + 20 * 60_000
 SKEW_MS = 10 * 60_000
-AMOUNTS = st.integers(0, 400)
-IDS = st.integers(1, 12)
+AMOUNTS = st.one_of(st.integers(0, 400), st.sampled_from((0, 100, 500, 1_000)))
+IDS = st.integers(1, 6)
+WHEN = st.sampled_from(("now", "now", "now", "later"))
 REFUSED = "refused"
 
 
@@ -269,8 +271,8 @@ class Machine(RuleBasedStateMachine):
 
     # Calls are written down
 
-    @rule(target=calls, n=IDS, amount=AMOUNTS, behind=st.integers(0, 1))
-    def write_reserve(self, n: int, amount: int, behind: int) -> Call:
+    @rule(target=calls, when=WHEN, n=IDS, amount=AMOUNTS, behind=st.sampled_from((0, 0, 0, 1)))
+    def write_reserve(self, when: str, n: int, amount: int, behind: int) -> Call:
         id_, epoch, deadline = self.id_of(n), self.model.epoch - behind, self.model.raw + 60_000
         key = replace(self.key, epoch=epoch)
 
@@ -278,65 +280,74 @@ class Machine(RuleBasedStateMachine):
             within = deadline - self.bench.now_ms
             return self.bench.reserve(key, id_, amount, within_ms=within).outcome
 
-        return Call(
+        return self._written(
+            when,
             f"reserve {n} {amount}",
             lambda: self.model.reserve(n, self.minted[n], epoch, amount, deadline),
             real,
         )
 
-    @rule(target=calls, n=IDS, total=AMOUNTS)
-    def write_extend(self, n: int, total: int) -> Call:
+    @rule(target=calls, when=WHEN, n=IDS, total=AMOUNTS)
+    def write_extend(self, when: str, n: int, total: int) -> Call:
         hold = self.hold(n, 0)
-        return Call(
+        return self._written(
+            when,
             f"extend {n} {total}",
             lambda: self.model.extend(n, total),
             lambda: self.bench.extend(hold, total),
         )
 
-    @rule(target=calls, n=IDS, amount=AMOUNTS)
-    def write_renew(self, n: int, amount: int) -> Call:
+    @rule(target=calls, when=WHEN, n=IDS, amount=AMOUNTS)
+    def write_renew(self, when: str, n: int, amount: int) -> Call:
         known = self.model.holds.get(n)
         hold = self.hold(n, known.amount if known else amount)
         deadline = self.model.raw + 60_000
-        return Call(
+        return self._written(
+            when,
             f"renew {n}",
             lambda: self.model.renew(n, hold.amount_nanos, hold.window_ms, deadline),
             lambda: self.bench.renew(hold, within_ms=deadline - self.bench.now_ms),
         )
 
-    @rule(target=calls, n=IDS, amount=AMOUNTS)
-    def write_settle(self, n: int, amount: int) -> Call:
+    @rule(target=calls, when=WHEN, n=IDS, amount=AMOUNTS)
+    def write_settle(self, when: str, n: int, amount: int) -> Call:
         charge = charge_of(self.hold(n, 0), amount, number=n)
-        return Call(
+        return self._written(
+            when,
             f"settle {n} {amount}",
             lambda: self.model.settle(n, self.minted[n], amount, charge.window_ms),
             lambda: self.bench.settle(charge),
         )
 
-    @rule(target=calls, n=IDS, with_row=st.booleans())
-    def write_release(self, n: int, *, with_row: bool) -> Call:
+    @rule(target=calls, when=WHEN, n=IDS, with_row=st.booleans())
+    def write_release(self, when: str, n: int, *, with_row: bool) -> Call:
         id_, charge = self.id_of(n), charge_of(self.hold(n, 0), 0, number=n)
         real = (
             (lambda: self.bench.release(charge))
             if with_row
             else (lambda: self.bench.give_back(self.key, id_))
         )
-        return Call(f"release {n}", lambda: self.model.release(n), real)
+        return self._written(when, f"release {n}", lambda: self.model.release(n), real)
 
-    @rule(target=calls, n=IDS)
-    def write_expire(self, n: int) -> Call:
+    @rule(target=calls, when=WHEN, n=IDS)
+    def write_expire(self, when: str, n: int) -> Call:
+        return self._expire(when, n)
+
+    def _expire(self, when: str, n: int) -> Call:
         known = self.model.holds.get(n)
         hold = self.hold(n, known.amount if known else 0)
-        return Call(
+        return self._written(
+            when,
             f"expire {n}",
             lambda: self.model.expire(n, hold.amount_nanos),
             lambda: self.bench.expire(hold),
         )
 
-    @rule(target=calls, ahead=st.integers(0, 2), amount=st.integers(-300, 900))
-    def write_credit(self, ahead: int, amount: int) -> Call:
+    @rule(target=calls, when=WHEN, ahead=st.integers(0, 2), amount=st.integers(-300, 900))
+    def write_credit(self, when: str, ahead: int, amount: int) -> Call:
         sequence = self.model.sequence + ahead
-        return Call(
+        return self._written(
+            when,
             f"credit {sequence} {amount}",
             lambda: self.model.credit(sequence, amount),
             lambda: self.bench.apply(sequence, amount),
@@ -344,11 +355,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         target=calls,
+        when=WHEN,
         rise=st.integers(0, 2),
-        revoked=st.sampled_from((False, False, False, True)),
+        revoked=st.sampled_from((False,) * 7 + (True,)),
         limit=st.one_of(st.none(), st.integers(0, 2_000)),
     )
-    def write_publish(self, rise: int, limit: int | None, *, revoked: bool) -> Call:
+    def write_publish(self, when: str, rise: int, limit: int | None, *, revoked: bool) -> Call:
         key = api_key(
             epoch=self.model.epoch + rise,
             revoked=revoked,
@@ -356,7 +368,8 @@ class Machine(RuleBasedStateMachine):
             reset=Reset.DAILY,
             concurrency=6,
         )
-        return Call(
+        return self._written(
+            when,
             f"publish {key.epoch}",
             lambda: self.model.publish(key),
             lambda: self.bench.publish(key),
@@ -372,6 +385,14 @@ class Machine(RuleBasedStateMachine):
     def deliver_for_the_last_time(self, call: Call) -> None:
         self._deliver(call)
 
+    def _written(
+        self, when: str, name: str, model: Callable[[], Any], real: Callable[[], Any]
+    ) -> Call:
+        call = Call(name, model, real)
+        if when == "now":
+            self._deliver(call)
+        return call
+
     def _deliver(self, call: Call) -> None:
         expected = call.model()
         if expected is REFUSED:
@@ -382,14 +403,30 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         jump=st.one_of(
-            st.integers(1, LEASE_MS // 2),
-            st.integers(1, LEASE_MS // 2),
-            st.sampled_from((LEASE_MS, HOUR_MS, MARK_MS, DAY_MS, -1_000, -HOUR_MS, -DAY_MS)),
+            st.sampled_from((1, 20_000, LEASE_MS // 2, LEASE_MS // 2, LEASE_MS // 2 + 1)),
+            st.sampled_from((1, 20_000, LEASE_MS // 2, LEASE_MS // 2, LEASE_MS)),
+            st.sampled_from((HOUR_MS, MARK_MS, DAY_MS, -1_000, -HOUR_MS, -DAY_MS)),
         )
     )
     def move_the_clock(self, jump: int) -> None:
         self.model.raw += jump
         self.bench.at(self.model.raw)
+
+    @rule(target=calls, n=IDS)
+    def let_leases_run_out(self, n: int) -> Call:
+        """Time passes in steps that are no gap, so that what is not renewed may expire."""
+        for _ in range(4):
+            self.model.raw += LEASE_MS // 3
+            self.bench.at(self.model.raw)
+            self.model.tick()
+            assert set(self.bench.due()) == self._due()
+        return self._expire("now", n)
+
+    def _due(self) -> set[str]:
+        if self.model.last < self.model.not_before:
+            return set()
+        due = (n for n, hold in self.model.holds.items() if hold.lease <= self.model.last)
+        return {str(self.id_of(n)) for n in due}
 
     # What must hold at every moment
 
@@ -419,7 +456,7 @@ class Machine(RuleBasedStateMachine):
 def test_the_ledger_against_a_model(any_redis: Server) -> None:
     machine = type("BoundMachine", (Machine,), {"url": any_redis.url})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=60, stateful_step_count=60, deadline=None)
+        machine, settings=settings(max_examples=100, stateful_step_count=80, deadline=None)
     )
 
 

@@ -421,6 +421,43 @@ def test_renew_of_what_has_ended(funded: LedgerBench) -> None:
     assert funded.balance() == (USD - 120, 0)
 
 
+def test_a_hold_that_was_taken_again_stands_as_if_it_had_never_expired(
+    funded: LedgerBench,
+) -> None:
+    hold = funded.held(api_key(), A, 300)
+    _let_expire(funded, hold)
+    funded.renew(hold)
+    assert funded.reserve(api_key(), A, 300).outcome is Outcome.EXISTS
+    assert funded.extend(hold, 400) is Outcome.OK
+    assert funded.balance() == (USD, 400)
+
+
+def test_a_hold_taken_again_in_a_later_window_counts_in_none(bench: LedgerBench) -> None:
+    key = api_key(limit=100, reset=Reset.DAILY)
+    bench.wallet(USD)
+    bench.key(key)
+    bench.at(START_MS + 24 * HOUR_MS - 120_000)
+    hold = bench.held(key, request_id(1, bench.now_ms), 60)
+    _let_expire(bench, hold)
+    bench.sleep(60_000)
+    today = bench.held(key, request_id(2, bench.now_ms), 100)
+    assert bench.renew(hold) is Outcome.OK
+    assert bench.state(key).key.held_nanos == 100
+    assert bench.settle(charge_of(hold, 60)) is Outcome.OK
+    assert bench.settle(charge_of(today, 90)) is Outcome.OK
+    assert (bench.state(key).key.held_nanos, bench.state(key).key.spent_nanos) == (0, 90)
+
+
+def test_a_hold_that_grew_since_it_was_listed_does_not_expire(funded: LedgerBench) -> None:
+    listed = funded.held(api_key(), A, 300)
+    for _ in range(4):
+        funded.sleep(LEASE_MS // 3)
+        funded.due()
+    assert funded.extend(listed, 400) is Outcome.OK
+    assert funded.expire(listed) is Outcome.EXISTS
+    assert funded.balance() == (USD, 400)
+
+
 def test_an_expired_request_is_not_reserved_again(funded: LedgerBench) -> None:
     hold = funded.held(api_key(), A, 300)
     _let_expire(funded, hold)
@@ -455,6 +492,20 @@ def test_a_window_does_not_open_twice_when_the_clock_goes_back(bench: LedgerBenc
     bench.at(START_MS + 24 * HOUR_MS)
     bench.settle(charge_of(bench.held(key, request_id(1, bench.now_ms), 100), 100))
     bench.at(START_MS + 23 * HOUR_MS + 55 * 60_000)
+    seen = bench.reserve(key, request_id(2, bench.now_ms), 1)
+    assert seen.outcome is Outcome.KEY_LIMIT_EXCEEDED
+
+
+def test_a_store_whose_clock_is_behind_does_not_open_an_old_window(bench: LedgerBench) -> None:
+    """A new generation goes by the clock of its store; the key's window goes forward only."""
+    key = api_key(limit=100, reset=Reset.DAILY)
+    bench.wallet(USD)
+    bench.key(key)
+    bench.at(START_MS + 24 * HOUR_MS)
+    bench.settle(charge_of(bench.held(key, request_id(1, bench.now_ms), 100), 100))
+    bench.generation = 2
+    bench.at(START_MS + 23 * HOUR_MS)
+    bench.open_shard()
     seen = bench.reserve(key, request_id(2, bench.now_ms), 1)
     assert seen.outcome is Outcome.KEY_LIMIT_EXCEEDED
 
