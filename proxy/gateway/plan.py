@@ -38,6 +38,7 @@ class Plan:
     input_tokens: int
     output_tokens: int
     output_tokens_max: int
+    choices: int
     at: datetime
 
     def hold_nanos(self, output_tokens: int) -> Nanos:
@@ -54,13 +55,14 @@ class Plan:
             )
 
     def affordable_output_tokens(self, available_nanos: int) -> int | None:
-        """The largest output whose worst case the sum covers; None: not even the input."""
+        """The largest output of each choice whose worst case the sum covers; None: not even the
+        input."""
         if self.hold_nanos(0) > available_nanos:
             return None
-        low, high = 0, self.output_tokens_max
+        low, high = 0, self.output_tokens_max // self.choices
         while low < high:
             middle = (low + high + 1) // 2
-            if self.hold_nanos(middle) <= available_nanos:
+            if self.hold_nanos(middle * self.choices) <= available_nanos:
                 low = middle
             else:
                 high = middle - 1
@@ -134,6 +136,7 @@ class Planner:
             input_tokens=call.prompt_tokens_bound,
             output_tokens=min(first, most) * call.choices,
             output_tokens_max=most * call.choices,
+            choices=call.choices,
             at=at,
         )
 
