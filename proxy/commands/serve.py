@@ -12,7 +12,7 @@ import click
 from proxy.app import open_gateway
 from proxy.commands.boot import BootError, booting, live_table_of, settings_for_boot
 from proxy.commands.context import fail, print_json
-from proxy.commands.loop import run_until_stopped
+from proxy.commands.loop import freeze_boot_objects, run_until_stopped
 from proxy.commands.supervise import Ready, Supervisor
 from proxy.domain.clock import SystemClock
 from proxy.domain.finish import TaskSet
@@ -69,6 +69,7 @@ def serve_here(settings: Settings, live_table: LiveTable, *, on_ready: Ready) ->
                 lambda: reloads.spawn(live_table.reload_once(), name="reload on SIGHUP"),
             )
             stack.push_async_callback(reloads.cancel)
+            freeze_boot_objects()
             print_json({"event": "ready", "base_url": f"{running.base_url}/v1", "pid": os.getpid()})
             on_ready()
             await stop.wait()

@@ -10,7 +10,7 @@ import click
 from proxy.app import open_worker
 from proxy.commands.boot import BootError, booting, settings_for_boot
 from proxy.commands.context import fail, print_json
-from proxy.commands.loop import run_until_stopped
+from proxy.commands.loop import freeze_boot_objects, run_until_stopped
 from proxy.observe.log import configure_logging
 
 
@@ -28,6 +28,7 @@ def work() -> None:
         async with AsyncExitStack() as stack:
             with booting(settings):
                 await stack.enter_async_context(open_worker(settings, owner=owner))
+            freeze_boot_objects()
             print_json({"event": "ready", "pid": os.getpid()})
             await stop.wait()
 
