@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from proxy.commands.context import data_dir_option, json_option, print_json
-from proxy.commands.stores import EXIT_REFUSED, exit_with, with_settings, with_store
+from proxy.commands.stores import EXIT_REFUSED, exit_with, open_migrated, with_settings, with_store
 from proxy.commands.values import Email
 from proxy.domain.clock import SystemClock
 from proxy.domain.ids import mint_uuid7
 from proxy.domain.settings import Settings
-from proxy.store.pool import Store, open_store
+from proxy.store.pool import Store
 from proxy.store.shards import shard_of
 
 
@@ -33,7 +33,7 @@ def create(*, email: str, actor: str, data_dir: Path | None, as_json: bool) -> N
 
     async def step(settings: Settings) -> dict[str, Any] | None:
         account_id = mint_uuid7(SystemClock())
-        async with open_store(settings.database_url, connections_max=2) as store:
+        async with open_migrated(settings) as store:
             await store.deployment.check(shards=settings.shards)
             made = await store.accounts.create(
                 account_id=account_id,

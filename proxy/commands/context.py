@@ -15,6 +15,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 EXIT_BAD_CONFIG: Final = 2
+_OR_DEV: Final = "or give --data-dir DIR for an `apilink dev` that runs: .apilink for `make run`"
 DEV_ENVIRONMENT: Final = "dev.env"  # written by `apilink dev` into its data directory
 
 
@@ -32,8 +33,11 @@ def json_option(command: F) -> F:
     )
 
 
-def settings_of(data_dir: Path | None) -> Settings:
-    """From the environment, or from a running `dev`. Exits with status 2 and every mistake."""
+def settings_of(data_dir: Path | None, *, or_dev: bool = False) -> Settings:
+    """From the environment, or from a running `dev`. Exits with status 2 and every mistake.
+
+    `or_dev`: the command could speak to a running `dev`, and says so where nothing else is given.
+    """
     environ = dict(environment())
     if data_dir is not None:
         path = data_dir / DEV_ENVIRONMENT
@@ -45,7 +49,7 @@ def settings_of(data_dir: Path | None) -> Settings:
     try:
         return parse_settings(environ)
     except SettingsError as error:
-        fail(*error.mistakes)
+        fail(*error.mistakes, *([_OR_DEV] if or_dev and data_dir is None else []))
 
 
 def run(step: Coroutine[Any, Any, T]) -> T:

@@ -10,14 +10,19 @@ import click
 from proxy.billing.credit import Credited
 from proxy.billing.credit import credit as credit_account
 from proxy.commands.context import data_dir_option, json_option, print_json
-from proxy.commands.stores import EXIT_REFUSED, exit_with, open_both, with_settings
+from proxy.commands.stores import (
+    EXIT_REFUSED,
+    exit_with,
+    open_both,
+    open_migrated,
+    with_settings,
+)
 from proxy.commands.values import AccountId, Usd
 from proxy.domain.errors import LedgerUnavailableError
 from proxy.domain.outcome import Outcome
 from proxy.domain.settings import Settings
 from proxy.store.books import MovementKind
 from proxy.store.movements import WalletFullError
-from proxy.store.pool import open_store
 from routing.money import Nanos, format_usd
 
 
@@ -69,7 +74,7 @@ def credit(
             async with open_both(settings) as (store, wallets):
                 return await credit_account(store, wallets, *given, kind=MovementKind(kind))
         except LedgerUnavailableError:  # the sweep brings it there
-            async with open_store(settings.database_url, connections_max=2) as store:
+            async with open_migrated(settings) as store:
                 return await credit_account(store, None, *given, kind=MovementKind(kind))
 
     try:

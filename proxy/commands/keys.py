@@ -9,19 +9,21 @@ from uuid import UUID
 import click
 
 from proxy.billing import keys as changes
-from proxy.commands.context import data_dir_option, json_option, print_json
+from proxy.commands.context import data_dir_option, json_option, print_json, settings_of
 from proxy.commands.stores import (
     EXIT_REFUSED,
     exit_with,
+    open_migrated,
     open_redis_wallets,
     with_settings,
     with_store,
 )
-from proxy.commands.values import AccountId, Names, OrNone, Places, Usd
+from proxy.commands.tables import bounds_of, model_of, table_of
+from proxy.commands.values import AccountId, KeyId, Names, OrNone, Places, Usd
 from proxy.domain.account import ApiKey, KeyLimits, Reset
 from proxy.domain.ids import mint_key_token
 from proxy.domain.settings import Settings
-from proxy.store.pool import Store, open_store
+from proxy.store.pool import Store
 from proxy.vault import KeyHasher
 from routing.money import format_usd
 
@@ -79,6 +81,8 @@ def create(
     """Create a key. It is shown now and never again."""
     if len(name) > _NAME_CHARS_MAX:
         raise click.BadParameter(f"at most {_NAME_CHARS_MAX} characters", param_hint="--name")
+    if allow is not None or deny or models:
+        _check_names(data_dir, allow, deny, models or ())
     token = mint_key_token()
 
     async def step(settings: Settings) -> None:
@@ -94,7 +98,7 @@ def create(
             jurisdictions_allow=allow,
             jurisdictions_deny=deny,
         )
-        async with open_store(settings.database_url, connections_max=2) as store:
+        async with open_migrated(settings) as store:
             await store.keys.create(key)
 
     try:
@@ -126,21 +130,21 @@ def list_(*, account: UUID | None, data_dir: Path | None, as_json: bool) -> None
 
 
 @keys.command(epilog="Example: apilink keys revoke KEY_ID")
-@click.argument("key_id")
+@click.argument("key_id", type=KeyId())
 @data_dir_option
 @json_option
 def revoke(*, key_id: str, data_dir: Path | None, as_json: bool) -> None:
     """Revoke a key for ever. It is refused from the next request on."""
 
     async def step(settings: Settings) -> ApiKey | None:
-        async with open_store(settings.database_url, connections_max=2) as store:
+        async with open_migrated(settings) as store:
             return await changes.revoke(store, _publisher(settings, store), key_id)
 
     _report(with_settings(data_dir, step), key_id, as_json=as_json)
 
 
 @keys.command(epilog="Example: apilink keys limit KEY_ID --limit-usd none --rpm 60")
-@click.argument("key_id")
+@click.argument("key_id", type=KeyId())
 @limit_options(may_clear=True)
 @data_dir_option
 @json_option
@@ -148,7 +152,7 @@ def limit(*, key_id: str, data_dir: Path | None, as_json: bool, **limits: Any) -
     """Change a key's limits. What is not given stays; `none` lifts a limit."""
 
     async def step(settings: Settings) -> ApiKey | None:
-        async with open_store(settings.database_url, connections_max=2) as store:
+        async with open_migrated(settings) as store:
             return await changes.change_limits(
                 store,
                 _publisher(settings, store),
@@ -157,6 +161,19 @@ def limit(*, key_id: str, data_dir: Path | None, as_json: bool, **limits: Any) -
             )
 
     _report(with_settings(data_dir, step), key_id, as_json=as_json)
+
+
+def _check_names(
+    data_dir: Path | None,
+    allow: tuple[str, ...] | None,
+    deny: tuple[str, ...],
+    models: tuple[str, ...],
+) -> None:
+    """A key that names what the table does not know would have every request refused."""
+    table = table_of(settings_of(data_dir, or_dev=True).routing, {})
+    bounds_of(table, allow, deny)
+    for model in models:
+        model_of(table, model)
 
 
 def _publisher(settings: Settings, store: Store) -> changes.Publish:

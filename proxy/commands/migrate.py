@@ -4,11 +4,9 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.context import data_dir_option, fail, json_option, print_json
-from proxy.commands.stores import EXIT_REFUSED, exit_with, with_settings
+from proxy.commands.context import data_dir_option, json_option, print_json
+from proxy.commands.stores import with_settings
 from proxy.domain.settings import Settings
-from proxy.store.database import BadDsnError
-from proxy.store.migrate import MigrationError
 from proxy.store.migrate import migrate as apply_migrations
 from proxy.store.pool import open_store
 
@@ -21,12 +19,7 @@ def migrate(*, data_dir: Path | None, as_json: bool) -> None:
 
     Several may run at once, and running it again changes nothing.
     """
-    try:
-        applied = with_settings(data_dir, _migrated)
-    except MigrationError as error:
-        exit_with(EXIT_REFUSED, str(error))
-    except BadDsnError as error:
-        fail(f"APILINK_DATABASE_URL: {error}")
+    applied = with_settings(data_dir, _migrated)
     if as_json:
         print_json({"applied": applied})
         return

@@ -7,15 +7,13 @@ from typing import Any
 import click
 
 from proxy.commands.context import fail, json_option, print_json
-from proxy.commands.tables import routing_option, table_of
+from proxy.commands.tables import bounds_of, model_of, routing_option, table_of
 from proxy.dialect.select import supports
 from proxy.domain.settings import environment
 from proxy.upstream.credentials import Keyring
 from routing.disclose import Explanation, describe_model, describe_route, explain_request
-from routing.errors import UnknownJurisdictionError, UnknownModelError
 from routing.jurisdiction import abbreviated
-from routing.policy import Policy, resolve_jurisdictions
-from routing.select import get_model
+from routing.policy import Policy
 from routing.table import Carries, Dialect, Endpoint, Model, Route, RoutingTable
 
 _ANTHROPIC = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS})
@@ -34,11 +32,11 @@ def show(model: str | None, routing: Path | None, *, as_json: bool) -> None:
     """The models of the table, or one with its routes, prices and parties."""
     table = table_of(routing, environment())
     if as_json:
-        chosen = [_found(table, model)] if model else list(table.models.values())
+        chosen = [model_of(table, model)] if model else list(table.models.values())
         described = [describe_model(one, _today(), _has_key(table)) for one in chosen]
         print_json({"revision": table.revision, "models": described})
     elif model:
-        _print_model(_found(table, model), table)
+        _print_model(model_of(table, model), table)
     else:
         _print_models(table)
 
@@ -90,31 +88,22 @@ def _explained(
 ) -> Explanation:
     dialect = Dialect.ANTHROPIC if endpoint in _ANTHROPIC else Dialect.OPENAI
     keyring = Keyring(environment())
-    try:
-        return explain_request(
-            table,
-            model,
-            endpoint=endpoint,
-            dialect=dialect,
-            needs=needs,
-            policy=policy,
-            today=_today(),
-            is_available=lambda route: keyring.has_any(route.upstream),
-            callable_dialects=frozenset(d for d in Dialect if supports(endpoint, dialect, d)),
-        )
-    except UnknownModelError as error:
-        fail(_unknown(error))
+    return explain_request(
+        table,
+        model_of(table, model).id,
+        endpoint=endpoint,
+        dialect=dialect,
+        needs=needs,
+        policy=policy,
+        today=_today(),
+        is_available=lambda route: keyring.has_any(route.upstream),
+        callable_dialects=frozenset(d for d in Dialect if supports(endpoint, dialect, d)),
+    )
 
 
 def _policy(table: RoutingTable, allow: str | None, deny: str | None) -> Policy:
-    try:
-        bounds = resolve_jurisdictions(
-            table, None if allow is None else _names(allow), _names(deny or "")
-        )
-    except UnknownJurisdictionError as error:
-        near = f"; did you mean {' or '.join(error.nearest)}?" if error.nearest else ""
-        fail(f"{error.name!r} names no country, group or preset{near}")
-    return Policy(jurisdictions=(bounds,))
+    allowed = None if allow is None else _names(allow)
+    return Policy(jurisdictions=(bounds_of(table, allowed, _names(deny or "")),))
 
 
 def _needs(text: str | None) -> frozenset[Carries]:
@@ -127,18 +116,6 @@ def _needs(text: str | None) -> frozenset[Carries]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _found(table: RoutingTable, name: str) -> Model:
-    try:
-        return get_model(table, name)
-    except UnknownModelError as error:
-        fail(_unknown(error))
-
-
-def _unknown(error: UnknownModelError) -> str:
-    near = f"; did you mean {' or '.join(error.nearest)}?" if error.nearest else ""
-    return f"there is no model {error.model!r}{near}"
 
 
 def _has_key(table: RoutingTable) -> Any:

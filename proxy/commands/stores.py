@@ -7,14 +7,16 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from proxy.commands.context import run, settings_of
+from proxy.commands.context import fail, run, settings_of
 from proxy.domain.clock import SystemClock
 from proxy.domain.errors import LedgerUnavailableError, StoreUnavailableError
 from proxy.domain.ports import Wallets
 from proxy.domain.settings import Settings
 from proxy.ledger.faults import LedgerSetupError
 from proxy.ledger.opening import open_wallets
+from proxy.store.database import BadDsnError
 from proxy.store.deployment import ShardCountError
+from proxy.store.migrate import MigrationError, check_migrated
 from proxy.store.pool import Store, open_store
 
 T = TypeVar("T")
@@ -25,7 +27,7 @@ EXIT_AWAY: Final = 3  # a store did not answer: the same command may succeed lat
 
 def with_settings(data_dir: Path | None, step: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
     """Runs the command's one coroutine; a store that is away ends it with a sentence."""
-    settings = settings_of(data_dir)
+    settings = settings_of(data_dir, or_dev=True)
     try:
         return run(step(settings))
     except StoreUnavailableError as error:
@@ -36,23 +38,33 @@ def with_settings(data_dir: Path | None, step: Callable[[Settings], Coroutine[An
         )
     except LedgerUnavailableError as error:
         exit_with(EXIT_AWAY, f"Redis does not answer ({_cause(error)}): check APILINK_REDIS_URL.")
-    except (ShardCountError, LedgerSetupError) as error:
+    except (ShardCountError, LedgerSetupError, MigrationError) as error:
         exit_with(EXIT_REFUSED, str(error))
+    except BadDsnError as error:
+        fail(f"APILINK_DATABASE_URL: {error}")
 
 
 def with_store(data_dir: Path | None, step: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
     async def opened(settings: Settings) -> T:
-        async with open_store(settings.database_url, connections_max=2) as store:
+        async with open_migrated(settings) as store:
             return await step(store)
 
     return with_settings(data_dir, opened)
 
 
 @asynccontextmanager
+async def open_migrated(settings: Settings, *, connections_max: int = 2) -> AsyncIterator[Store]:
+    """Raises StoreUnavailableError, BadDsnError, or MigrationError where the schema is old."""
+    async with open_store(settings.database_url, connections_max=connections_max) as store:
+        await check_migrated(store.database)
+        yield store
+
+
+@asynccontextmanager
 async def open_both(settings: Settings) -> AsyncIterator[tuple[Store, Wallets]]:
     """Raises StoreUnavailableError or LedgerUnavailableError."""
     async with (
-        open_store(settings.database_url) as store,
+        open_migrated(settings, connections_max=10) as store,
         open_redis_wallets(settings, store) as wallets,
     ):
         yield store, wallets

@@ -1,6 +1,6 @@
 """Which routing table a command reads, and how it fails where it cannot."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -8,9 +8,11 @@ import click
 
 from proxy.commands.context import fail
 from proxy.domain.settings import PREFIX, Settings
-from routing.errors import ConfigError
+from routing.errors import ConfigError, UnknownJurisdictionError, UnknownModelError
 from routing.load import load_table
-from routing.table import RoutingTable
+from routing.policy import Jurisdictions, resolve_jurisdictions
+from routing.select import get_model
+from routing.table import Model, RoutingTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,3 +40,26 @@ def table_of(given: Path | None, environ: Mapping[str, str]) -> RoutingTable:
         return load_table(routing_path(given, environ))
     except ConfigError as error:
         fail(*map(str, error.problems))
+
+
+def bounds_of(
+    table: RoutingTable, allow: Iterable[str] | None, deny: Iterable[str]
+) -> Jurisdictions:
+    """Exits with status 2 where a name is no country, group or preset."""
+    try:
+        return resolve_jurisdictions(table, allow, deny)
+    except UnknownJurisdictionError as error:
+        fail(f"{error.name!r} names no country, group or preset{_near(error.nearest)}")
+
+
+def model_of(table: RoutingTable, name: str) -> Model:
+    """By id or alias. Exits with status 2 where there is none."""
+    try:
+        return get_model(table, name)
+    except UnknownModelError as error:
+        near = _near(error.nearest) or "; `apilink routes show` lists them"
+        fail(f"there is no model {error.model!r}{near}")
+
+
+def _near(names: tuple[str, ...]) -> str:
+    return f"; did you mean {' or '.join(names)}?" if names else ""

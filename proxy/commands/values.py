@@ -6,9 +6,10 @@ from uuid import UUID
 
 import click
 
+from proxy.domain.ids import KEY_PREFIX, parse_key_token
 from routing.money import Nanos, format_usd, parse_usd_nanos
 
-_PLACE: Final = re.compile(r"[A-Z]{2}|[A-Z][A-Z0-9_-]{2,31}")
+_COUNTRY_CHARS: Final = 2
 _EMAIL: Final = re.compile(r"[^\s@<>,;\"]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 _EMAIL_CHARS_MAX: Final = 254
 
@@ -52,7 +53,8 @@ class Names(click.ParamType[Any]):
 
 
 class Places(Names):
-    """Countries (ISO 3166-1 alpha-2) and groups of the routing table."""
+    """Countries (ISO 3166-1 alpha-2), groups of the routing table and presets; whether there is
+    one of that name only the table knows."""
 
     name = "countries"
 
@@ -60,10 +62,7 @@ class Places(Names):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         places = super().convert(value, param, ctx)
-        for place in places:
-            if not _PLACE.fullmatch(place):
-                self.fail(f"{place!r} is no country or group; write US,EU", param, ctx)
-        return places
+        return tuple(p.upper() if len(p) == _COUNTRY_CHARS else p for p in places)
 
 
 class AccountId(click.ParamType[Any]):
@@ -77,6 +76,22 @@ class AccountId(click.ParamType[Any]):
             return UUID(value)
         except ValueError:
             self.fail(f"{value!r} is not an id; {self.where}", param, ctx)
+
+
+class KeyId(click.ParamType[Any]):
+    """A key's id. A whole key stands for its id: whoever revokes one has often nothing else. It is
+    never repeated, because terminals are recorded."""
+
+    name = "key_id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text.startswith(KEY_PREFIX):
+            return text
+        token = parse_key_token(text)
+        if token is None:
+            self.fail("this key looks mistyped; `apilink keys list` shows ids", param, ctx)
+        return token.key_id
 
 
 class RequestId(AccountId):

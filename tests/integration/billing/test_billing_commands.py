@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -18,6 +19,7 @@ from proxy.vault import KeyHasher
 from tests.support.databases import execute, run_apart
 
 SECRET_KEY = "5ecre7-" * 6
+STRANGER = "00000000-0000-7000-8000-000000000000"
 Apilink = Callable[..., Result]
 
 
@@ -151,8 +153,33 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(
     run_apart(read)
     assert hashes == [KeyHasher(SECRET_KEY).hash(token.secret)]
     apilink("keys", "create", "--account", account, "--allow", "usa", status=2)
-    stranger = "00000000-0000-7000-8000-000000000000"
-    assert "no account" in apilink("keys", "create", "--account", stranger, status=1).stderr
+    assert "no account" in apilink("keys", "create", "--account", STRANGER, status=1).stderr
+
+
+def test_a_keys_places_and_models_must_be_the_tables(apilink: Apilink, account: str) -> None:
+    new = ("keys", "create", "--account", account)
+    assert "did you mean US" in apilink(*new, "--allow", "USA", status=2).stderr
+    assert "'NARNIA'" in apilink(*new, "--deny", "CN,NARNIA", status=2).stderr
+    assert "'nope/nothing'" in apilink(*new, "--models", "nope/nothing", status=2).stderr
+    apilink(*new, "--allow", "us, eu-us", "--models", "gpt-4o,openai/gpt-4.1")
+    (kept,) = _json(apilink("keys", "list", "--account", account, "--json"))["data"]
+    assert kept["jurisdictions_allow"] == ["US", "eu-us"]
+    assert kept["models_allow"] == ["gpt-4o", "openai/gpt-4.1"]
+    nowhere = {"APILINK_ROUTING": "/tmp/al-nowhere/routing.yaml"}
+    assert "cannot be read" in apilink(*new, "--allow", "US", status=2, **nowhere).stderr
+    apilink(*new, **nowhere)  # who bounds nothing needs no table
+
+
+@pytest.mark.usefixtures("opened_ledger")
+def test_a_whole_key_stands_for_its_id_and_is_not_repeated(apilink: Apilink, account: str) -> None:
+    made = _json(apilink("keys", "create", "--account", account, "--json"))
+    revoked = apilink("keys", "revoke", made["key"], "--json")
+    assert _json(revoked)["key_id"] == made["key_id"]
+    assert made["key"] not in revoked.output
+    mistyped = made["key"][:-1]
+    refused = apilink("keys", "limit", mistyped, "--rpm", "1", status=2)
+    assert "mistyped" in refused.stderr
+    assert mistyped not in refused.output
 
 
 @pytest.mark.usefixtures("opened_ledger")
@@ -202,9 +229,33 @@ def test_verify_does_not_know_without_a_store(apilink: Apilink) -> None:
     assert "Postgres does not answer" in apilink("accounts", "list", status=3, **nowhere).stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("accounts", "create", "--email", "a@example.com"),
+        ("accounts", "list"),
+        ("keys", "list"),
+        ("ledger", "verify"),
+        ("credit", "--account", STRANGER, "--usd", "1", "--reference", "r"),
+    ],
+)
+def test_a_database_without_a_schema_is_told_the_command_that_makes_it(
+    apilink: Apilink, database: str, words: tuple[str, ...]
+) -> None:
+    bare = urlsplit(database)._replace(path="/postgres").geturl()
+    refused = apilink(*words, status=1, APILINK_DATABASE_URL=bare)
+    assert "run `apilink migrate`" in refused.stderr
+    nonsense = apilink(*words, status=2, APILINK_DATABASE_URL="postgresql://u:p@:x/%zz")
+    assert "APILINK_DATABASE_URL: is not a URL of Postgres" in nonsense.stderr
+
+
+def test_without_settings_a_running_dev_is_suggested(apilink: Apilink) -> None:
+    refused = apilink("accounts", "list", status=2, APILINK_DATABASE_URL="")
+    assert "--data-dir" in refused.stderr
+
+
 def test_explain_of_an_unknown_request(apilink: Apilink) -> None:
-    stranger = "00000000-0000-7000-8000-000000000000"
-    assert "no request" in apilink("ledger", "explain", stranger, status=1).stderr
+    assert "no request" in apilink("ledger", "explain", STRANGER, status=1).stderr
 
 
 @pytest.mark.parametrize("name", ["migrate", "credit", "accounts create", "ledger verify"])
