@@ -97,7 +97,9 @@ class WorkerLedger:
                 await self._link.call(*calls.open_shard(shard, generation, self._lease_ms))
                 return ShardReport(shard, generation, is_open=True)
         cursor = await self._flushes.acquire(shard, self._owner, self._flush_lease_seconds)
-        if cursor is None:  # whoever has the flusher's lease opens the shard as well
+        # Whoever has the flusher's lease opens the shard as well; and who has just done so gave
+        # the lease up. Opening it once more would strand what was settled in between.
+        if cursor is None or cursor.generation != generation:
             return ShardReport(shard, generation, is_open=False)
         with as_unavailable():
             _, _, reaches_back = await self._link.call(*calls.shard_state(shard, cursor.stream_id))

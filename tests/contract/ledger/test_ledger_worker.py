@@ -10,14 +10,15 @@ from proxy.domain.account import ApiKey
 from proxy.domain.clock import SystemClock
 from proxy.domain.errors import LedgerUnavailableError
 from proxy.domain.outcome import Outcome
-from proxy.domain.ports import FencedError
+from proxy.domain.ports import Cursor, FencedError
 from proxy.domain.usage import UsageSource
 from proxy.ledger import calls
 from proxy.ledger.faults import StreamLostError
 from proxy.ledger.gateway_ledger import RedisLedger
-from proxy.ledger.opening import open_wallets
+from proxy.ledger.opening import open_wallets, open_worker_ledger
 from routing.money import Nanos
 from tests.support.ledger_world import USD, World, charge, held
+from tests.support.memory_books import MemoryBooks
 
 CHARGES = "al:{s0}:charges"
 
@@ -73,6 +74,47 @@ async def test_only_who_flushes_a_shard_opens_it(world: World) -> None:
     world.books.owner = None
     (report,) = await world.worker.open_shards_once()
     assert report.is_open
+
+
+async def test_two_workers_that_start_together_open_a_shard_once(world: World) -> None:
+    """A second opening would strand what was settled under the first."""
+    await world.books.bump(0)  # as a worker leaves it that died on the way
+    late = _LateBooks(world.books)
+    async with open_worker_ledger(
+        redis_url=world.url,
+        shards=world.books,
+        flushes=late,
+        clock=world.clock,
+        owner="late",
+        lease_seconds=60,
+        timeout_ms=2_000,
+        flush_entries_max=100,
+    ) as second:
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(second.open_shards_once())
+            await late.asked.wait()
+            (report,) = await world.worker.open_shards_once()
+            assert (report.generation, report.is_open) == (3, True)
+            world.books.owner = None  # a bump takes the lease from everybody
+            late.goes_on.set()
+        assert world.books.generation == 3
+        assert [report.is_open for report in opening.result()] == [False]
+        (report,) = await second.open_shards_once()
+        assert (report.generation, report.is_open) == (3, True)
+
+
+class _LateBooks(MemoryBooks):
+    """Asks for the lease when told to."""
+
+    def __init__(self, books: MemoryBooks) -> None:
+        super().__init__()
+        self.asked, self.goes_on = asyncio.Event(), asyncio.Event()
+        self._books = books
+
+    async def acquire(self, shard: int, owner: str, lease_seconds: int) -> Cursor | None:
+        self.asked.set()
+        await self.goes_on.wait()
+        return await self._books.acquire(shard, owner, lease_seconds)
 
 
 # Flushing
