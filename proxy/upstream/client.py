@@ -2,10 +2,11 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import TracebackType
 from typing import Final
 
 from yarl import URL
@@ -17,6 +18,7 @@ from proxy.domain.ports import Reply, UpstreamRequest
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.credentials import Credential, Keyring, NoCredentialError
 from proxy.upstream.idle import TICK_SECONDS, IdleWatch
+from proxy.upstream.reply import HttpReply
 from proxy.upstream.transport import Post, Transport, open_transport
 from routing.table import Dialect, Endpoint, Route, Upstream
 
@@ -71,26 +73,8 @@ class HttpUpstreams:
         upstream = self._find_upstream(upstream_id)
         return upstream is not None and self._keyring.has_any(upstream)
 
-    @asynccontextmanager
-    async def open(self, route: Route, request: UpstreamRequest) -> AsyncIterator[Reply]:
-        now_ms = self._clock.monotonic_ms()
-        health = self._health_of(route)
-        if not health.breaker.allows(now_ms):
-            raise _refused(health, f"{route.upstream.id} is left alone for now")
-        try:
-            credential = self._keyring.borrow(route.upstream, now_ms)
-        except NoCredentialError as error:
-            raise _refused(health, str(error)) from None
-        try:
-            health.breaker.enter(now_ms)
-            exchange = self._transport.exchange(self._post(route, request, credential))
-            del request  # the transport lets go of the body once it is answered
-            async with exchange as reply:
-                self._note(credential, reply)
-                yield reply
-        finally:
-            if credential is not None:
-                credential.in_flight -= 1
+    def open(self, route: Route, request: UpstreamRequest) -> "Exchange":
+        return Exchange(self, self._transport, route, request)
 
     def report(self, route: Route, *, healthy: bool) -> None:
         health = self._health_of(route)
@@ -100,20 +84,29 @@ class HttpUpstreams:
         now_ms = self._clock.monotonic_ms()
         health.breaker.record(now_ms, healthy=healthy, jitter=self._jitter())
 
-    def _health_of(self, route: Route) -> _Health:
-        found = self._health.get(route.upstream.id)
-        if found is None:
-            found = self._health[route.upstream.id] = _Health()
-        return found
+    # For an exchange
 
-    def _post(self, route: Route, request: UpstreamRequest, credential: Credential | None) -> Post:
+    def admit(self, route: Route) -> Credential | None:
+        """What the request carries, from now on in flight. Raises NotConnectedError."""
+        now_ms = self._clock.monotonic_ms()
+        health = self._health_of(route)
+        if not health.breaker.allows(now_ms):
+            raise _refused(health, f"{route.upstream.id} is left alone for now")
+        try:
+            credential = self._keyring.borrow(route.upstream, now_ms)
+        except NoCredentialError as error:
+            raise _refused(health, str(error)) from None
+        health.breaker.enter(now_ms)
+        return credential
+
+    def post(self, route: Route, request: UpstreamRequest, credential: Credential | None) -> Post:
         base = route.upstream.speaks[request.dialect]
-        headers = {
-            name: value
-            for given in (route.headers, request.headers)
-            for name, value in _lower(given)
-            if name not in _RESERVED_HEADERS
-        }
+        headers: dict[str, str] = {}
+        for given in (route.headers, request.headers):
+            for written, value in given.items():
+                name = written.lower()
+                if name not in _RESERVED_HEADERS:
+                    headers[name] = value
         if credential is not None:
             headers.update(credential.headers)
         return Post(
@@ -124,7 +117,7 @@ class HttpUpstreams:
             on_written=request.on_written,
         )
 
-    def _note(self, credential: Credential | None, reply: Reply) -> None:
+    def note(self, credential: Credential | None, reply: Reply) -> None:
         if credential is None:
             return
         text = reply.headers.get("retry-after", "") if reply.status == _TOO_MANY else ""
@@ -135,9 +128,61 @@ class HttpUpstreams:
             retry_after_seconds=int(text) if is_seconds else None,
         )
 
+    # Inside
 
-def _lower(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    return ((name.lower(), value) for name, value in headers.items())
+    def _health_of(self, route: Route) -> _Health:
+        found = self._health.get(route.upstream.id)
+        if found is None:
+            found = self._health[route.upstream.id] = _Health()
+        return found
+
+
+class Exchange:
+    """The scope of one attempt: a connection and a credential, both given back at its end."""
+
+    __slots__ = ("_credential", "_reply", "_request", "_route", "_transport", "_upstreams")
+
+    def __init__(
+        self,
+        upstreams: HttpUpstreams,
+        transport: Transport,
+        route: Route,
+        request: UpstreamRequest,
+    ) -> None:
+        self._upstreams = upstreams
+        self._transport = transport
+        self._route = route
+        self._request: UpstreamRequest | None = request
+        self._credential: Credential | None = None
+        self._reply: HttpReply | None = None
+
+    async def __aenter__(self) -> Reply:
+        # Its body has served once it is answered: nothing here keeps it for as long as that takes.
+        request, self._request = self._request, None
+        assert request is not None, "entered once"
+        self._credential = self._upstreams.admit(self._route)
+        try:
+            post = self._upstreams.post(self._route, request, self._credential)
+            self._reply = await self._transport.open(post)
+            self._upstreams.note(self._credential, self._reply)
+        except BaseException:
+            self._give_back()
+            raise
+        return self._reply
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._reply is not None:
+            self._transport.close(self._reply)
+        if self._credential is not None:
+            self._credential.in_flight -= 1
 
 
 def _refused(health: _Health, reason: str) -> NotConnectedError:

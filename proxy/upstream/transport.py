@@ -65,24 +65,18 @@ class Transport:
         self._session = session
         self._idle = idle
 
-    @asynccontextmanager
-    async def exchange(self, post: Post) -> AsyncIterator[HttpReply]:
-        """Raises NotConnectedError, FirstByteTimeoutError or NoAnswerError."""
-        reply = await self._open(post)
-        del post  # its body has served: nothing keeps it for as long as the answer takes
-        self._idle.add(reply)
-        try:
-            yield reply
-        finally:
-            self._idle.remove(reply)
-            reply.close()
-
-    async def _open(self, post: Post) -> HttpReply:
+    async def open(self, post: Post) -> HttpReply:
+        """To be closed here. Raises NotConnectedError, FirstByteTimeoutError or NoAnswerError."""
         for _ in range(STALE_MAX):
             reply = await self._attempt(post)
             if reply is not None:
+                self._idle.add(reply)
                 return reply
         raise NotConnectedError("every pooled connection had been closed by the upstream")
+
+    def close(self, reply: HttpReply) -> None:
+        self._idle.remove(reply)
+        reply.close()
 
     async def _attempt(self, post: Post) -> HttpReply | None:
         """None where the pooled connection was stale.
@@ -167,8 +161,10 @@ class _Body(Payload):
 
     def _extend_deadline(self) -> None:
         """The writing, and then the first byte, may each take so long."""
-        if not self.is_answered and not self._deadline.expired():
-            self._deadline.reschedule(self._loop.time() + self._post.timeouts.first_byte_seconds)
+        when = self._loop.time() + self._post.timeouts.first_byte_seconds
+        is_new = when != self._deadline.when()  # it is not where the socket took all at once
+        if is_new and not self.is_answered and not self._deadline.expired():
+            self._deadline.reschedule(when)
 
 
 def is_dead(protocol: ResponseHandler) -> bool:
