@@ -1,9 +1,12 @@
 """`POST` to a model: who asks, what they ask, and on to the gateway."""
 
+from multidict import MultiMapping
+
+from proxy.dialect.extensions import JURISDICTIONS_HEADER
 from proxy.dialect.parse import parse_call
 from proxy.domain.account import ApiKey
 from proxy.domain.call import Call, Caller
-from proxy.domain.errors import InvalidApiKeyError
+from proxy.domain.errors import InvalidApiKeyError, InvalidRequestError
 from proxy.edge.address import ClientAddress
 from proxy.edge.authenticate import Authenticator
 from proxy.edge.body import BodyBudget, BodyLimits, read_body
@@ -37,6 +40,7 @@ class Generate:
     async def _handle(self, endpoint: Endpoint, arrival: Arrival) -> None:
         request = arrival.request
         key = await self._authenticator.authenticate(request.headers)
+        _refuse_two_bounds(request.headers)
         with self._budget.lease() as lease:
             raw = await read_body(request, self._limits, lease)
             call = parse_call(endpoint, raw, request.headers)
@@ -64,4 +68,13 @@ class Generate:
     async def _serve_once(self, key: ApiKey, call: Call, caller: Caller, arrival: Arrival) -> None:
         await self._gateway.serve(
             key=key, call=call, caller=caller, client=arrival.client, request_id=arrival.request_id
+        )
+
+
+def _refuse_two_bounds(headers: MultiMapping[str]) -> None:
+    """Read as one list they would allow more than either, and read singly one would be lost."""
+    if JURISDICTIONS_HEADER in headers and len(headers.getall(JURISDICTIONS_HEADER)) > 1:
+        raise InvalidRequestError(
+            f"The header {JURISDICTIONS_HEADER} is given twice. Send one.",
+            param=JURISDICTIONS_HEADER,
         )
