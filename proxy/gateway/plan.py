@@ -9,7 +9,13 @@ from proxy.dialect.select import CALLABLE_DIALECTS
 from proxy.domain.account import ApiKey
 from proxy.domain.call import Call
 from proxy.gateway.refusals import routing_refusal
-from routing.errors import NoRouteError, RoutingError, UnsupportedParameterError
+from routing.errors import (
+    NoRouteError,
+    RoutingError,
+    UnknownJurisdictionError,
+    UnknownModelError,
+    UnsupportedParameterError,
+)
 from routing.money import Nanos
 from routing.policy import Jurisdictions, Policy
 from routing.price import worst_case_nanos
@@ -79,23 +85,24 @@ class Planner:
 
     def plan(self, table: RoutingTable, key: ApiKey, call: Call, at: datetime) -> Plan:
         """Raises the ApiError that says why no route may serve this call."""
-        asked: Model | None = None
+        models: list[Model] = []
         candidates: list[Candidate] = []
-        unserved: NoRouteError | None = None
-        for name in (call.model, *call.fallback_models):
+        unserved: RoutingError | None = None
+        for name in dict.fromkeys((call.model, *call.fallback_models)):
             try:
                 model, routes = self._routes(table, key, call, name, at)
-            except NoRouteError as error:
+            except RoutingError as error:
+                if not _may_be_passed_over(error, is_fallback=name != call.model):
+                    raise routing_refusal(error) from error
                 unserved = unserved or error
                 continue
-            except RoutingError as error:
-                raise routing_refusal(error) from error
-            asked = asked or model
-            candidates.extend(Candidate(model, route) for route in routes)
-        if asked is None:
+            if model not in models:  # by another of its names it would be tried twice
+                models.append(model)
+                candidates.extend(Candidate(model, route) for route in routes)
+        if not models:
             assert unserved is not None
             raise routing_refusal(unserved) from unserved
-        return self._bounded(call, asked, candidates, at)
+        return self._bounded(call, models[0], candidates, at)
 
     def _routes(
         self, table: RoutingTable, key: ApiKey, call: Call, name: str, at: datetime
@@ -139,6 +146,14 @@ class Planner:
             choices=call.choices,
             at=at,
         )
+
+
+def _may_be_passed_over(error: RoutingError, *, is_fallback: bool) -> bool:
+    """What was asked for first is refused by name unless it is only away. A fallback is a wish:
+    where policy, key or request rule it out it is left out; a name that nobody has is a mistake."""
+    if is_fallback:
+        return not isinstance(error, (UnknownModelError, UnknownJurisdictionError))
+    return isinstance(error, NoRouteError)
 
 
 def policy_of(table: RoutingTable, key: ApiKey, call: Call) -> Policy:
