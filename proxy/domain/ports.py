@@ -49,7 +49,8 @@ class Directory(Protocol):
     async def load_wallets(self, account_ids: Sequence[UUID]) -> Mapping[UUID, WalletState]: ...
 
     async def load_key_spend(self, key_id: str) -> Mapping[int, Nanos]:
-        """Flushed spend by reset window (its start in ms), for a key the ledger does not know."""
+        """Flushed spend by reset window (its start in ms), for a key the ledger does not know: of
+        every window that can be current under any reset."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from proxy.ledger.generations import FencedCalls
 
 LOADS_MAX: Final = 1_000
 BATCH_MAX: Final = 200
-WINDOWS_MAX: Final = 4  # the current one and those that the next resets could make it
 
 
 class Loader:
@@ -122,8 +121,7 @@ class Loader:
         if key is None:
             return None
         spend = await self._directory.load_key_spend(key_id)
-        latest = {start: spend[start] for start in sorted(spend)[-WINDOWS_MAX:]}
         await self._fenced.call(
-            key.shard, lambda generation: calls.load_key(generation, key, latest)
+            key.shard, lambda generation: calls.load_key(generation, key, spend)
         )
         return key

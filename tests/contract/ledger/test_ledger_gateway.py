@@ -2,17 +2,19 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from proxy.domain.account import Reset
+from proxy.domain.clock import ms_of
 from proxy.domain.errors import LedgerUnavailableError, OverloadedError, StoreUnavailableError
 from proxy.domain.outcome import Outcome
 from proxy.domain.usage import UsageSource
 from proxy.ledger.faults import LedgerSetupError
 from routing.money import Nanos
-from tests.support.ledger_bench import USD
+from tests.support.ledger_bench import USD, hold_of
 from tests.support.ledger_world import World, charge, held, reconnected, until
 
 SHORT_MS = 150
@@ -55,6 +57,24 @@ async def test_a_key_that_changed_under_the_gateway_is_stale(world: World) -> No
         fresh = replace(key, epoch=3)
         world.books.keys[key.key_id] = fresh  # not published: the ledger learns it by the load
         await held(ledger, fresh, world.id(), 1)
+
+
+@pytest.mark.parametrize("reset", [Reset.NONE, Reset.MONTHLY])
+async def test_a_key_is_loaded_with_its_windows_spend_whatever_windows_it_had_since(
+    world: World, reset: Reset
+) -> None:
+    """Its limit was daily for a while: those windows are later than the one that counts now."""
+    key = world.account(limit=1_000, reset=reset)
+    now = datetime.now(UTC)
+    month_ms = ms_of(datetime(now.year, now.month, 1, tzinfo=UTC))
+    current = 0 if reset is Reset.NONE else month_ms
+    windows = [current, *(month_ms + day * 86_400_000 for day in range(1, 12))]
+    for window in windows:
+        past = replace(charge(hold_of(key, world.id(), 0), 600), window_ms=window)
+        world.books.rows[past.request_id] = past
+    async with world.gateway() as ledger:
+        reserved = await ledger.reserve(key, world.id(), Nanos(401), 0)
+        assert (reserved.outcome, reserved.key.spent_nanos) == (Outcome.KEY_LIMIT_EXCEEDED, 600)
 
 
 async def test_wallets_of_one_turn_are_loaded_together(world: World) -> None:

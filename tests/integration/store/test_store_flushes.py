@@ -119,6 +119,19 @@ async def test_entries_that_come_again_change_nothing(
     assert (await store.audit.check_chains()).batches == 1
 
 
+async def test_a_keys_spend_without_a_window_is_never_pushed_out_by_later_windows(
+    store: Store, shard: Shard0, make_account: MakeAccount
+) -> None:
+    """A limit that was daily for a year, and is for ever now, as it was in the beginning."""
+    account_id = await make_account()
+    windows = [0, *range(1_700_000_000_000, 1_700_000_000_000 + 100 * 86_400_000, 86_400_000)]
+    await shard.flush(*(make_charge(account_id, 7, window_ms=window) for window in windows))
+    spend = await store.directory.load_key_spend("key")
+    assert spend[0] == 7
+    assert set(windows[-60:]) < set(spend)
+    assert len(spend) <= 64
+
+
 async def test_whoever_lost_the_fence_writes_nothing(
     store: Store, shard: Shard0, make_account: MakeAccount
 ) -> None:
