@@ -30,6 +30,7 @@ from routing.table import Dialect
 
 DONE: Final = b"data: [DONE]\n\n"
 _DONE_DATA: Final = b"[DONE]"
+_FAILED: Final = ("upstream_error", "The provider ended its answer with an error.")
 _NULL_USAGE: Final = b',"usage":null'
 # What may stand beside usage in a chunk without choices that a client must not lose.
 _CONTENT: Final = frozenset(
@@ -53,6 +54,7 @@ class OpenAIStream:
         self._served_model: str | None = None
         self._service_tier: str | None = None
         self._has_error = False
+        self._error_is_told = False
         self._text_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
@@ -64,10 +66,13 @@ class OpenAIStream:
         return self._relay([e._replace(raw=sse.ended(e.raw)) for e in events if _is_whole(e)])
 
     def closing(self) -> bytes:
-        """`[DONE]`, made where it never came. After an error event nothing has to follow."""
+        """`[DONE]`, made where it never came. After an error event nothing has to follow; where a
+        finish reason alone told of the error, an event has to."""
         if self._terminal is not None:
             return self._terminal
-        return b"" if self._has_error else DONE
+        if self._error_is_told:
+            return b""
+        return render_stream_error(*_FAILED, Dialect.OPENAI) if self._has_error else DONE
 
     @property
     def is_done(self) -> bool:
@@ -171,7 +176,7 @@ class OpenAIStream:
         )
 
     def _error_event(self, event: sse.Event, error: InBandError) -> bytes:
-        self._has_error = True
+        self._has_error = self._error_is_told = True
         if error.passes:
             return scrub(event.raw)
         return render_stream_error("upstream_error", error.message, Dialect.OPENAI)

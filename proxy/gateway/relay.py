@@ -160,8 +160,6 @@ def _last_bytes(status: Status, exchange: StreamExchange, journey: Journey) -> b
     if status in _WORDS:
         code, message = _WORDS[status]
         return render_stream_error(code, message, journey.call.dialect)
-    if status is Status.UPSTREAM_ERROR and not exchange.is_done:
-        return b""  # the upstream's error event was the last word
     return exchange.closing()
 
 

@@ -1,10 +1,12 @@
 """How a stream ends, through the whole platform: never silently, and never as more than it was."""
 
+import orjson
 import pytest
 
 from tests.support.answers import TEXT, USAGE, USAGE_NANOS, completion, delta, platform_with
 from tests.support.platform import PlatformFactory
-from tests.support.scripted_upstream import Seen, Wire
+from tests.support.scripted_upstream import ScriptedUpstream, Seen, Wire
+from tests.support.tables import model, table, upstream
 
 DONE = b"data: [DONE]\n\n"
 
@@ -86,3 +88,72 @@ async def test_an_answer_in_one_piece_becomes_the_stream_that_was_asked_for(
         assert [event["usage"]["cost_nanos"] for event in rest] == [USAGE_NANOS] * wants_usage
         assert [event["choices"] for event in rest] == [[]] * wants_usage
         await platform.charged(key, answer, USAGE_NANOS, status="ok", source="reported")
+
+
+async def test_a_finish_that_is_a_failure_still_ends_the_stream(
+    start_platform: PlatformFactory,
+) -> None:
+    """Mistral's and OpenRouter's `finish_reason: error` is no error event: more must follow it."""
+
+    async def script(_: Seen, wire: Wire) -> None:
+        await wire.sse()
+        await wire.event(delta(TEXT))
+        await wire.event(delta(finish="error"))
+        await wire.end()
+
+    async with ScriptedUpstream(script).running() as scripted:
+        text = table(upstream("m", scripted.url, quirks="mistral"), model("m", "m"))
+        async with start_platform(text) as platform:
+            key = await platform.key()
+            answer = await platform.chat(key, model="m", stream=True)
+            assert answer.events()[-1]["error"]["code"] == "upstream_error"
+            await platform.charged(key, answer, None, status="upstream_error", source="estimated")
+
+
+async def test_nothing_follows_an_error_event(start_platform: PlatformFactory) -> None:
+    """An SDK raises at it; `[DONE]` would say that the answer is whole."""
+
+    async def script(_: Seen, wire: Wire) -> None:
+        await wire.sse()
+        await wire.event({"error": {"message": "overloaded", "code": 529}})
+        await wire.end()
+
+    async with platform_with(start_platform, {"m": script}) as (platform, _):
+        answer = await platform.chat(await platform.key(), model="m", stream=True)
+        assert DONE not in answer.body
+        assert len(answer.events()) == 1
+
+
+async def test_what_follows_done_is_not_passed(start_platform: PlatformFactory) -> None:
+    async def script(_: Seen, wire: Wire) -> None:
+        await wire.sse()
+        await wire.event(delta(TEXT, "stop"))
+        await wire.chunk(DONE + b"data: " + orjson.dumps(delta("more")) + b"\n\n")
+        await wire.end()
+
+    async with platform_with(start_platform, {"m": script}) as (platform, _):
+        answer = await platform.chat(await platform.key(), model="m", stream=True)
+        assert answer.body.count(b"[DONE]") == 1
+        assert answer.body.endswith(DONE)
+        assert b"more" not in answer.body
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n", "\r\r", "\n", ""])
+async def test_every_spelling_of_the_end_is_an_end(
+    start_platform: PlatformFactory, end: str
+) -> None:
+    """Of the last event, which some upstreams do not even end with a line."""
+
+    async def script(_: Seen, wire: Wire) -> None:
+        await wire.sse()
+        await wire.event(delta(TEXT, "stop"))
+        await wire.chunk(b"data: [DONE]" + end.encode())
+        await wire.end()
+
+    async with platform_with(start_platform, {"m": script}) as (platform, _):
+        key = await platform.key()
+        answer = await platform.chat(key, model="m", stream=True)
+        assert answer.body.count(b"[DONE]") == 1
+        lines = answer.body.decode().splitlines()
+        assert lines[-2:] == ["data: [DONE]", ""]
+        await platform.charged(key, answer, None, status="ok", source="estimated")
