@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +17,9 @@ from proxy.store.queries import Queries
 from proxy.store.usage_row import row_of
 
 _REASON_CHARS_MAX: Final = 500
+_AMOUNT: Final = re.compile(r"-?[0-9]{1,30}")
+_NAME: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
 # Postgres refuses a row for what is in it: a NUL, a number out of bounds, a month without a
 # partition. The same row would be refused again.
 _POISON: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -149,16 +153,18 @@ class PostgresFlushes:
         )
 
     async def quarantine(self, shard: int, entry_id: str, raw: bytes, reason: str) -> None:
-        account_id, nanos = _readable_part(raw)
-        await self._database.execute(
-            self._queries.insert_quarantine,
-            shard,
-            entry_id,
-            raw,
-            _printable(reason),
-            account_id,
-            nanos,
-        )
+        part = _read_part(raw)
+        row = (shard, entry_id, raw, _printable(reason), part.account_id, part.nanos)
+
+        async def step(executor: Executor) -> None:
+            await executor.execute(self._queries.insert_quarantine, *row)
+            if part.number:
+                # It is in Postgres now: a gap would keep its gateway's journal from being pruned.
+                await executor.execute(
+                    self._queries.add_committed, shard, [part.incarnation], [part.number]
+                )
+
+        await self._database.transact(step)
 
     async def _set_aside(self, executor: Executor, shard: int, entry: Entry, reason: str) -> None:
         entry_id, charge = entry
@@ -196,18 +202,37 @@ def _printable(reason: str) -> str:
     return reason.replace("\0", "␀")[:_REASON_CHARS_MAX]
 
 
-def _readable_part(raw: bytes) -> tuple[UUID | None, str | None]:
-    """Whose it is and how much, as far as a poisoned entry lets one read it: a charge in JSON, or
-    the ledger's own fields, `a=ACCOUNT` and `c=NANOS`, a line each."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Whose a poisoned entry is, how much, and which settlement, as far as it can be read."""
+
+    account_id: UUID | None
+    nanos: str | None
+    incarnation: str
+    number: int
+
+
+def _read_part(raw: bytes) -> _Part:
+    """Of a charge in JSON, or of the ledger's own fields, `a=ACCOUNT`, `c=NANOS`, `i=INCARNATION`
+    and `n=NUMBER`, a line each."""
     try:
         charge = orjson.loads(raw)
-        account, nanos = charge["account_id"], str(charge["charged_nanos"])
+        account, nanos = str(charge["account_id"]), str(charge["charged_nanos"])
+        incarnation, number = str(charge.get("incarnation")), str(charge.get("number"))
     except (ValueError, KeyError, TypeError):
         fields = dict(line.partition(b"=")[::2] for line in reversed(raw.split(b"\n")))
-        account = fields.get(b"a", b"").decode(errors="replace")
-        nanos = fields.get(b"c", b"").decode(errors="replace")
+        account, nanos, incarnation, number = (
+            fields.get(name, b"").decode(errors="replace") for name in (b"a", b"c", b"i", b"n")
+        )
+    is_numbered = _NAME.fullmatch(incarnation) and _NUMBER.fullmatch(number)
     try:
         account_id = UUID(account)
-    except (ValueError, AttributeError, TypeError):
-        return None, None
-    return account_id, nanos if re.fullmatch(r"-?[0-9]{1,30}", nanos) else None
+    except ValueError:
+        account_id = None
+    is_amount = account_id is not None and _AMOUNT.fullmatch(nanos)
+    return _Part(
+        account_id,
+        nanos if is_amount else None,
+        incarnation if is_numbered else "",
+        int(number) if is_numbered else 0,
+    )

@@ -132,6 +132,23 @@ async def test_a_keys_spend_without_a_window_is_never_pushed_out_by_later_window
     assert len(spend) <= 64
 
 
+async def test_an_entry_that_was_set_aside_leaves_no_gap_in_its_gateways_numbers(
+    store: Store, shard: Shard0, make_account: MakeAccount
+) -> None:
+    """Its journal would keep everything that comes after the gap, for ever."""
+    account_id = await make_account()
+    first, third = (make_charge(account_id, incarnation="g", number=n) for n in (1, 3))
+    assert await shard.flush(first) == 1
+    raw = b"a=%b\nk=key\nc=5\nw=0\ni=g\nn=2\ns=2\nd={}\ni=other" % str(account_id).encode()
+    for _ in range(2):
+        await store.flushes.quarantine(0, "2-0", raw, "not a charge")
+    assert await store.flushes.committed(["g"]) == {("g", 0): 2}
+    for n, other in enumerate((b"n=7", b"i=g\nn=x", b"i=g\nn=0", b"i=\nn=5"), 3):
+        await store.flushes.quarantine(0, f"{n}-0", other, "not a charge")
+    assert await shard.flush(third) == 1
+    assert await store.flushes.committed(["g", ""]) == {("g", 0): 3}
+
+
 async def test_whoever_lost_the_fence_writes_nothing(
     store: Store, shard: Shard0, make_account: MakeAccount
 ) -> None:
