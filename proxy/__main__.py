@@ -10,7 +10,7 @@ from proxy import __version__
 _COMMANDS: Final = {
     "dev": ("proxy.commands.dev", "Run everything here: stores, gateway, simulated provider."),
     "serve": ("proxy.commands.serve", "Run the gateway."),
-    "work": ("proxy.commands.work", "Run the jobs: flush, expire, retain."),
+    "work": ("proxy.commands.work", "Run the jobs: flush charges, expire holds."),
     "migrate": ("proxy.commands.migrate", "Bring the database's schema up to date."),
     "check": ("proxy.commands.check", "Check settings and the routing table as a boot would."),
     "routes": ("proxy.commands.routes", "Show and explain where requests go."),

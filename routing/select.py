@@ -27,7 +27,9 @@ from routing.policy import Policy, Preferences, resolve_jurisdictions
 from routing.price import Unit, usd_per_million_max
 from routing.table import Carries, Dialect, Endpoint, Model, Party, Route, RoutingTable
 
-__all__ = ["Selection", "resolve_jurisdictions", "select_routes"]
+__all__ = ["UNAVAILABLE", "Selection", "resolve_jurisdictions", "select_routes"]
+
+UNAVAILABLE: Final = "not available now"
 
 _ALTERNATIVES_MAX: Final = 5
 _ANY_DIALECT: Final = frozenset(Dialect)
@@ -136,7 +138,7 @@ class _Ask:
         return _cannot_carry(route, self.needs)
 
     def unavailable(self, route: Route) -> str | None:
-        return None if self.is_available(route) else "not available now"
+        return None if self.is_available(route) else UNAVAILABLE
 
     def allows_model(self, model: Model) -> bool:
         allowed = self.policy.models_allow

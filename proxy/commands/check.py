@@ -78,10 +78,17 @@ def _report(table: RoutingTable, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
+    """What stops a start comes last, where a reader of a long list looks."""
+    if "revision" in report:
+        _print_doubts(report, "" if report["problems"] else "; no mistakes")
     for problem in report["problems"]:
         click.echo(problem, err=True)
-    if "revision" not in report:
-        return
+    if report["problems"]:
+        many = "s" if len(report["problems"]) > 1 else ""
+        click.echo(f"{len(report['problems'])} mistake{many}: nothing would start", err=True)
+
+
+def _print_doubts(report: dict[str, Any], outcome: str) -> None:
     for warning in report["warnings"]:
         click.echo(f"warning: {warning['path']}: {warning['reason']}")
     for model, names in report["unavailable"].items():
@@ -89,5 +96,5 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(
         f"revision {report['revision']}: {report['models']} models, {report['routes']} routes, "
         f"{report['parties']} parties; {len(report['warnings'])} warnings, "
-        f"{len(report['unavailable'])} models without a key"
+        f"{len(report['unavailable'])} models without a key{outcome}"
     )

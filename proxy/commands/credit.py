@@ -45,7 +45,13 @@ _KINDS: Final = (MovementKind.TOP_UP.value, MovementKind.ADJUSTMENT.value)
 @click.option("--reference", required=True, help="What this is for: it counts once per account.")
 @click.option("--actor", default=_user, help="Who does this.  [default: you]")
 @click.option("--reason", default="", help="Why, for the books.")
-@click.option("--kind", type=click.Choice(_KINDS), default=_KINDS[0], show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(_KINDS),
+    default=_KINDS[0],
+    show_default=True,
+    help="What the books call it.",
+)
 @data_dir_option
 @json_option
 def credit(
@@ -64,7 +70,9 @@ def credit(
     Repeated with the same reference and amount it changes nothing and succeeds.
     """
     if usd == 0 or (usd < 0 and kind == MovementKind.TOP_UP):
-        raise click.BadParameter("a top-up is above zero", param_hint="--usd")
+        raise click.BadParameter(
+            "a top-up is above zero; `--kind adjustment --usd=-1.00` takes back", param_hint="--usd"
+        )
     if not 1 <= len(reference) <= 200:  # noqa: PLR2004 - the column's bound
         raise click.BadParameter("needs 1 to 200 characters", param_hint="--reference")
 
@@ -80,14 +88,17 @@ def credit(
     try:
         _report(with_settings(data_dir, step), account, reference, as_json=as_json)
     except WalletFullError as error:
-        exit_with(EXIT_REFUSED, f"a wallet holds at most 1,000,000 USD: {error}")
+        exit_with(EXIT_REFUSED, f"a wallet holds at most 1,000,000 USD: {error} USD")
 
 
 def _report(done: Credited, account: UUID, reference: str, *, as_json: bool) -> None:
     if done.outcome is Outcome.NOT_FOUND:
         exit_with(EXIT_REFUSED, f"no account {account}: `apilink accounts list` shows them")
     if done.outcome is Outcome.EXISTS_WITH_DIFFERENT_AMOUNT:
-        exit_with(EXIT_REFUSED, f"{reference} was credited already, with another amount")
+        exit_with(
+            EXIT_REFUSED,
+            f"{reference} was credited already, with another amount: give a new --reference",
+        )
     if as_json:
         print_json(
             {

@@ -32,9 +32,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NAME_CHARS_MAX: Final = 100
 _COUNT: Final = click.IntRange(1, 10**12)
 _LIMITS: Final = {
-    "--limit-usd": ("spend_nanos", Usd(minimum=0), "What it may spend in each window."),
+    "--limit-usd": (
+        "spend_nanos",
+        Usd(minimum=0),
+        "What it may spend, in all or in each window of --reset.",
+    ),
     "--rpm": ("requests_per_minute", _COUNT, "Requests per minute."),
-    "--tpm": ("tokens_per_minute", _COUNT, "Tokens per minute."),
+    "--tpm": (
+        "tokens_per_minute",
+        _COUNT,
+        "Tokens per minute, a request's prompt and max_tokens together.",
+    ),
     "--concurrency": ("concurrency", _COUNT, "Requests at the same time."),
 }
 
@@ -47,7 +55,9 @@ def limit_options(*, may_clear: bool) -> Callable[[F], F]:
             accepted = OrNone(kind) if may_clear else kind
             command = click.option(option, name, type=accepted, help=text)(command)
         return click.option(
-            "--reset", type=click.Choice([reset.value for reset in Reset]), help="The window."
+            "--reset",
+            type=click.Choice([reset.value for reset in Reset]),
+            help="When --limit-usd starts anew, at midnight UTC.",
         )(command)
 
     return decorate
@@ -62,9 +72,13 @@ def keys() -> None:
 @click.option("--account", type=AccountId(), required=True, help="The account's id.")
 @click.option("--name", default="", help="What its owner calls it.")
 @limit_options(may_clear=False)
-@click.option("--allow", type=Places(), help="Countries and groups a request may reach.")
+@click.option(
+    "--allow", type=Places(), help="All that a request may reach: countries and groups, US,EU."
+)
 @click.option("--deny", type=Places(), default=(), help="Countries and groups it may not.")
-@click.option("--models", type=Names(), help="The only models it may use.")
+@click.option(
+    "--models", type=Names(), help="The only models it may use: ids or aliases, with commas."
+)
 @data_dir_option
 @json_option
 def create(

@@ -23,7 +23,7 @@ from proxy.commands.values import RequestId
 from proxy.domain.errors import LedgerUnavailableError, StoreUnavailableError
 from proxy.domain.settings import Settings
 from proxy.store.pool import Store
-from routing.money import format_usd
+from routing.money import ATTOS_PER_USD, format_usd
 
 _EXIT: Final = {Verdict.OK: 0, Verdict.DIFFERENT: EXIT_REFUSED, Verdict.UNKNOWN: EXIT_AWAY}
 _BATCHES: Final = 10_000
@@ -78,7 +78,11 @@ def explain(*, request_id: UUID, data_dir: Path | None, as_json: bool) -> None:
 
     found = with_store(data_dir, step)
     if found is None:
-        exit_with(EXIT_REFUSED, f"no request {request_id} has been flushed")
+        exit_with(
+            EXIT_REFUSED,
+            f"no request {request_id} is in Postgres; `apilink work` brings it there soon after its "
+            "end",
+        )
     if as_json:
         print_json(_explained(found))
     else:
@@ -154,12 +158,21 @@ def _explained(found: Explanation) -> dict[str, Any]:
     }
 
 
+def _usd_each(attos: int) -> str:
+    whole, part = divmod(attos, ATTOS_PER_USD)
+    return f"{whole}.{f'{part:018d}'.rstrip('0').ljust(2, '0')}"
+
+
 def _show_explained(found: Explanation) -> None:
     charge = found.charge
     click.echo(f"{charge.model}, {charge.status}, {found.at.isoformat()}")
     click.echo(f"price revision {charge.price_revision}")
     for line in found.lines:
-        click.echo(f"{line.count:>12} {line.unit.value:<16} at {line.attos_each} attos")
+        click.echo(f"{line.count:>12} {line.unit.value:<16} at {_usd_each(line.attos_each)} USD")
+    if found.above_input_tokens is not None:
+        click.echo(f"the price above {found.above_input_tokens} input tokens")
+    if charge.service_tier is not None:
+        click.echo(f"service tier {charge.service_tier}")
     click.echo(f"charged    {format_usd(charge.charged_nanos)} USD")
     if found.recomputed_nanos is None:
         click.echo(f"recomputed unknown: {found.reason}")

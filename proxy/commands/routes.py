@@ -1,5 +1,6 @@
 """`apilink routes`: what the table says, and where a request would go."""
 
+import dataclasses
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from proxy.upstream.credentials import Keyring
 from routing.disclose import Explanation, describe_model, describe_route, explain_request
 from routing.jurisdiction import abbreviated
 from routing.policy import Policy
+from routing.select import UNAVAILABLE
 from routing.table import Carries, Dialect, Endpoint, Model, Route, RoutingTable
 
 _ANTHROPIC = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS})
@@ -48,7 +50,12 @@ def show(model: str | None, routing: Path | None, *, as_json: bool) -> None:
 @click.option("--allow", help="Countries, groups or eu-us, as an account, key or request would.")
 @click.option("--deny", help="Countries or groups.")
 @click.option("--needs", help=f"What the request carries: {', '.join(Carries)}.")
-@click.option("--endpoint", type=click.Choice([e.value for e in Endpoint]), default="chat")
+@click.option(
+    "--endpoint",
+    type=click.Choice([e.value for e in Endpoint]),
+    default="chat",
+    help="What the request asks for.  [default: chat]",
+)
 @routing_option
 @json_option
 def explain(
@@ -88,9 +95,10 @@ def _explained(
 ) -> Explanation:
     dialect = Dialect.ANTHROPIC if endpoint in _ANTHROPIC else Dialect.OPENAI
     keyring = Keyring(environment())
-    return explain_request(
+    asked = model_of(table, model)
+    explanation = explain_request(
         table,
-        model_of(table, model).id,
+        asked.id,
         endpoint=endpoint,
         dialect=dialect,
         needs=needs,
@@ -99,6 +107,12 @@ def _explained(
         is_available=lambda route: keyring.has_any(route.upstream),
         callable_dialects=frozenset(d for d in Dialect if supports(endpoint, dialect, d)),
     )
+    keys = {route.id: " or ".join(key.env for key in route.upstream.keys) for route in asked.routes}
+    told = tuple(
+        (name, f"{why}: no key here (set {keys[name]})" if why == UNAVAILABLE else why)
+        for name, why in explanation.rejected
+    )
+    return dataclasses.replace(explanation, rejected=told)
 
 
 def _policy(table: RoutingTable, allow: str | None, deny: str | None) -> Policy:
@@ -147,7 +161,9 @@ def _print_model(model: Model, table: RoutingTable) -> None:
     click.echo(f"  endpoints  {', '.join(told['endpoints'])}")
     click.echo(f"  accepts    {', '.join(told['accepts'])}")
     click.echo(f"  tokens     {model.context_tokens} context, {model.output_tokens_max} output")
-    click.echo(f"  price      {_prices(told['price'])}")
+    click.echo(f"  price      {_prices(told['price'])}  (USD per million tokens)")
+    if note := _price_note(model, _today()):
+        click.echo(f"             other prices: {note}")
     for route in told["routes"]:
         states = [] if route["available"] else ["no key"]
         states += [] if route["enabled"] else ["switched off"]
@@ -162,6 +178,14 @@ def _print_model(model: Model, table: RoutingTable) -> None:
 
 def _prices(prices: dict[str, str]) -> str:
     return ", ".join(f"{unit} {usd}" for unit, usd in prices.items())
+
+
+def _price_note(model: Model, today: date) -> str:
+    price = model.price.on(today)
+    tiers = [f"above {tier.above_input_tokens} input tokens" for tier in price.tiers]
+    others = [f"service tier {name}" for name in price.service_tiers]
+    hours = ["some hours"] if price.windows else []
+    return ", ".join([*tiers, *others, *hours])
 
 
 def _print_explanation(explanation: Explanation) -> None:

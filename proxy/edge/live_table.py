@@ -38,7 +38,8 @@ class LiveTable:
         return await self.reload_once()
 
     async def reload_once(self) -> bool:
-        """A file with any mistake changes nothing: the running table stays, the log says why."""
+        """A file with any mistake changes nothing: the running table stays, and the log says where
+        the first one is; `apilink check` tells them all."""
         async with self._loading:
             return await self._reload()
 
@@ -48,11 +49,13 @@ class LiveTable:
         try:
             table = self._transform(await asyncio.to_thread(load_table, self._path))
         except (ConfigError, OSError) as error:
-            count = len(error.problems) if isinstance(error, ConfigError) else 1
-            log.warning("routing_reload_refused", count=count, path=str(self._path))
+            problems = error.problems if isinstance(error, ConfigError) else ()
+            first = {"line": problems[0].line, "where": problems[0].path} if problems else {}
+            count = len(problems) or 1
+            log.warning("routing_reload_refused", count=count, path=str(self._path), **first)
             return False
-        if table.revision != self._table.revision:
-            log.info("routing_reloaded", revision=table.revision)
+        is_new = table.revision != self._table.revision
+        log.info("routing_reloaded" if is_new else "routing_unchanged", revision=table.revision)
         self._table = table
         return True
 

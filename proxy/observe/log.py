@@ -21,7 +21,7 @@ FIELDS: Final = frozenset(
     status http_status usage_source stream attempts charged_nanos upstream_nanos hold_nanos
     input_tokens output_tokens first_byte_ms duration_ms price_revision routing_revision
     client_address
-    error_class where code shard generation incarnation entries outcome difference_nanos
+    error_class where line code shard generation incarnation entries outcome difference_nanos
     revision reason_code host port pid worker seconds count path method job
     """.split()
 )

@@ -9,7 +9,7 @@ from proxy.store import books
 from proxy.store.books import MovementKind
 from proxy.store.database import Database, Executor
 from proxy.store.queries import Queries
-from routing.money import WALLET_NANOS_MAX, Nanos
+from routing.money import WALLET_NANOS_MAX, Nanos, format_usd
 
 _PAGE = 1000
 
@@ -87,7 +87,7 @@ class Movements:
             return Posted(outcome, shard, found["sequence"], Nanos(balance))
         balance += movement.amount_nanos
         if balance > WALLET_NANOS_MAX:
-            raise WalletFullError(f"the balance would be {balance} nano-USD")
+            raise WalletFullError(f"the balance would be {format_usd(balance)}")
         sequence = wallet["sequence"] + 1
         await self._write(executor, movement, shard, sequence)
         return Posted(Outcome.OK, shard, sequence, Nanos(balance))

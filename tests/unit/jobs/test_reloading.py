@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.domain.errors import StoreUnavailableError
 from proxy.edge.live_table import LiveTable
 from proxy.jobs.reload import Reloading
+from proxy.observe.log import FIELDS
 from routing.load import load_table
 from routing.table import RoutingTable
 from tests.support.tables import model, table, upstream
@@ -40,6 +42,30 @@ async def test_a_table_is_recorded_once(live_table: LiveTable) -> None:
     await reloading.reload_once()
     await reloading.reload_once()
     assert revisions.recorded == [live_table().revision]
+
+
+async def test_every_reload_leaves_a_line_with_its_outcome(
+    live_table: LiveTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "routing.yaml"
+    good = path.read_text()
+    with capture_logs() as lines:
+        path.write_text(good.replace("maker:", "makr:"))
+        assert not await live_table.reload_once()
+        path.write_text(good)
+        assert await live_table.reload_once()
+        write(path, "other")
+        assert await live_table.reload_once()
+    refused, same, other = lines
+    line = good.splitlines().index(next(t for t in good.splitlines() if "maker:" in t)) + 1
+    assert (refused["event"], refused["line"], refused["count"]) == (
+        "routing_reload_refused",
+        line,
+        2,
+    )
+    assert refused["where"].startswith("models.m")
+    assert (same["event"], other["event"]) == ("routing_unchanged", "routing_reloaded")
+    assert set(refused) - {"log_level"} <= FIELDS
 
 
 async def test_what_could_not_be_recorded_serves_and_is_recorded_later(

@@ -67,6 +67,14 @@ def test_check_reads_the_settings_where_any_is_set(run: Any) -> None:
     assert "APILINK_SECRET_KEY: must be given" in result.stderr
 
 
+def test_what_stops_a_start_is_told_last(run: Any) -> None:
+    result = run("check", APILINK_LISTEN="nowhere", APILINK_SHARDS="0")
+    told = result.output.splitlines()
+    assert told[-1] == "5 mistakes: nothing would start"
+    assert told[-6].startswith("APILINK_LISTEN: ")
+    assert "; no mistakes" in run("check").stdout
+
+
 def test_check_finds_a_key_that_cannot_be_one(run: Any) -> None:
     result = run("check", MAKER_KEY="two\nlines")
     assert result.exit_code == 2
@@ -101,7 +109,7 @@ def test_routes_explain_says_where_and_why_not_elsewhere(run: Any) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("1. maker/big  maker  [US]\n")
     assert "not far/big: Far Pte. is bound to SG" in result.stdout
-    assert "not broker/m/big: not available now" in result.stdout
+    assert "not broker/m/big: not available now: no key here (set BROKER_KEY)" in result.stdout
     assert "not euro/big-eu: euro speaks only anthropic" in result.stdout
 
 
