@@ -44,7 +44,8 @@ def find_member(raw: bytes, name: bytes, start: int = 0) -> Member | None:
                 key = token.start() if token.group() == quoted else -1
             continue
         if key >= 0 and value >= 0:
-            found = Member(key, _skip_space(raw, value), len(raw[:end].rstrip(_SPACE)))
+            value = _skip_space(raw, value)
+            found = Member(key, value, value + len(raw[value:end].rstrip(_SPACE)))
         key = value = -1
         if depth == 0:
             break
