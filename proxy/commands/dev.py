@@ -191,6 +191,7 @@ class _Dev:
         keyring = Keyring(environ)
         ready = [upstream for upstream in table.upstreams.values() if keyring.has_any(upstream)]
         stand_ins = [u.id for u in ready if self._table.upstreams[u.id] != u]
+        real = [u.id for u in ready if u.id not in stand_ins]
         click.echo(
             greeting(
                 base_url=f"{base_url}/v1",
@@ -198,6 +199,7 @@ class _Dev:
                 model=first_chat_model(table, ready),
                 directory=self._home.directory,
                 simulated=missing_keys(self._table, stand_ins),
+                real=sorted(real),
                 phases=f"after {self._phases}",
             ),
             err=True,

@@ -80,8 +80,8 @@ def explain(*, request_id: UUID, data_dir: Path | None, as_json: bool) -> None:
     if found is None:
         exit_with(
             EXIT_REFUSED,
-            f"no request {request_id} is in Postgres; `apilink work` brings it there soon after its "
-            "end",
+            f"no request {request_id} is in Postgres; `apilink work` brings it there soon after "
+            "its end",
         )
     if as_json:
         print_json(_explained(found))

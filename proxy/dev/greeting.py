@@ -13,17 +13,24 @@ def greeting(
     model: str | None,
     directory: Path,
     simulated: Iterable[str],
+    real: Iterable[str],
     phases: str,
 ) -> str:
-    """Commands that can be pasted, what is simulated, and where the data lives."""
+    """Commands that can be pasted, what is simulated and what is not, and where the data lives."""
     lines = ["", f"ApiLink serves at {base_url} ({phases})", ""]
     if model is not None:
         lines += _curl(base_url, demo_key, model)
-    names = ", ".join(simulated)
-    if names:
-        lines += [f"Simulated, because their key is not set: {names}", ""]
+    if stand_ins := ", ".join(simulated):
+        lines += [
+            f"Simulated, because their key is not set: {stand_ins}",
+            "To reach one of them, set its key and start again.",
+            "",
+        ]
+    if paid := ", ".join(real):
+        lines += [f"Reached with the keys of this environment, for real money: {paid}", ""]
     lines += [
-        f"The demo key has 5.00 USD of play money. Data lives in {directory}.",
+        "The demo key began with 5.00 USD of play money.",
+        f"Other commands speak to this one with --data-dir {directory}",
         "Ctrl-C stops everything; the next start finds it as it was.",
         "",
     ]

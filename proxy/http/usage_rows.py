@@ -65,6 +65,7 @@ def usage_csv(charges: Iterable[Charge]) -> bytes:
     for charge in charges:
         fields = _columns(charge)
         fields["jurisdictions"] = " ".join(charge.jurisdictions)
+        fields["stream"] = "true" if charge.stream else "false"
         counts = asdict(charge.quantities)
         writer.writerow((*map(fields.get, _COLUMNS), *(counts[unit] for unit in Unit)))
     return text.getvalue().encode()

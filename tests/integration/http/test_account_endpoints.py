@@ -159,6 +159,7 @@ async def test_usage_as_csv_has_every_column(plane: DataPlane, charges: list[Cha
     answer = await get(plane, "/v1/usage?format=csv&limit=2")
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
+    assert {row["stream"] for row in rows} <= {"true", "false"}  # as in JSON
     assert [row["request_id"] for row in rows] == [str(c.request_id) for c in charges[:2:-1]]
     assert (rows[0]["cost_nanos"], rows[0]["jurisdictions"]) == ("1234567", "FR US")
     assert (rows[0]["cached_input"], rows[0]["reasoning"]) == ("3", "0")

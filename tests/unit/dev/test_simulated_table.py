@@ -1,8 +1,10 @@
 """The table that `apilink dev` serves from, where keys are missing."""
 
+from pathlib import Path
+
 import pytest
 
-from proxy.dev.greeting import first_chat_model, missing_keys
+from proxy.dev.greeting import first_chat_model, greeting, missing_keys
 from proxy.dev.simulated import simulated
 from proxy.upstream.credentials import Keyring
 from routing.load import parse_table
@@ -102,3 +104,26 @@ def test_what_the_greeting_names(table: RoutingTable) -> None:
     assert first_chat_model(found, ready) == "one"
     assert first_chat_model(table, []) is None
     assert missing_keys(table, ["alpha", "agg"]) == ["agg (AGG_KEY)", "alpha (ALPHA_KEY)"]
+
+
+def greeted(*, simulated: list[str], real: list[str]) -> str:
+    return greeting(
+        base_url="http://127.0.0.1:8080/v1",
+        demo_key="sk-al-demo",
+        model="one",
+        directory=Path("/tmp/here"),
+        simulated=simulated,
+        real=real,
+        phases="now",
+    )
+
+
+def test_the_greeting_says_what_costs_money_and_how_to_get_there() -> None:
+    played = greeted(simulated=["alpha (ALPHA_KEY)"], real=[])
+    assert "Simulated, because their key is not set: alpha (ALPHA_KEY)" in played
+    assert "set its key and start again" in played
+    assert "real money" not in played
+    paid = greeted(simulated=[], real=["alpha"])
+    assert "real money: alpha" in paid
+    assert "start again" not in paid
+    assert "--data-dir /tmp/here" in paid
