@@ -167,7 +167,7 @@ class ClientStream:
 def render_head(status: int, headers: Mapping[str, str]) -> bytes:
     """Raises ValueError where a value could begin a line of its own."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
-    if any(map(_CONTROL.search, lines)):
+    if _CONTROL.search("".join(lines)):
         raise ValueError("a header holds a control character")
     reason = _REASONS.get(status, "")
     text = f"HTTP/1.1 {status} {reason}\r\n" + "\r\n".join(lines) + "\r\n\r\n"
