@@ -1,0 +1,112 @@
+"""The auditor's process: verifies without a pause, and tops poor accounts up.
+
+python -m tests.chaos.auditor PLAN BOOK
+
+PLAN is JSON: {"database_url", "redis_url", "poor": [account id]}. It goes to the stores directly:
+what it cannot reach is down. Each line of the book is a verdict or a credit that was confirmed.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+from uuid import UUID
+
+from proxy.billing.credit import credit
+from proxy.billing.verify import Verification, verify
+from proxy.domain.clock import SystemClock
+from proxy.domain.errors import ApiError, LedgerUnavailableError, StoreUnavailableError
+from proxy.ledger.opening import open_wallets
+from proxy.ledger.wallets import RedisWallets
+from proxy.store.pool import Store, open_store
+from routing.money import Nanos
+from tests.chaos.bugs import apply
+
+CREDIT_NANOS = 2_000_000
+_BETWEEN_SECONDS = 0.15
+_AWAY_SECONDS = 0.3
+_CHAIN_BATCHES = 50
+_VERIFICATIONS_PER_CREDIT = 8
+_CLOCK = SystemClock()
+
+
+class Auditor:
+    def __init__(self, plan: dict[str, Any], book: TextIO) -> None:
+        self._plan = plan
+        self._book = book
+        self._turn = 0
+        self._credits = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Through outages: what cannot be opened is opened again."""
+        while not stop.is_set():
+            try:
+                await self._run(stop)
+            except (LedgerUnavailableError, StoreUnavailableError) as error:
+                self._note(Verification(away=error.message))
+                await asyncio.sleep(_AWAY_SECONDS)
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        async with (
+            open_store(self._plan["database_url"], connections_max=4, timeout_seconds=5) as store,
+            open_wallets(
+                redis_url=self._plan["redis_url"],
+                shards=store.shards,
+                clock=_CLOCK,
+                timeout_ms=1_000,
+            ) as wallets,
+        ):
+            while not stop.is_set():
+                self._note(await verify(store, wallets, chain_batches_max=_CHAIN_BATCHES))
+                self._turn += 1
+                if self._turn % _VERIFICATIONS_PER_CREDIT == 0:
+                    await self._credit(store, wallets)
+                await asyncio.sleep(_BETWEEN_SECONDS)
+
+    def _note(self, found: Verification) -> None:
+        self._write(
+            verdict=found.verdict.value,
+            difference_nanos=found.difference_nanos,
+            faults=found.faults,
+            away=found.away,
+        )
+
+    async def _credit(self, store: Store, wallets: RedisWallets) -> None:
+        """The same reference until it is confirmed: a credit in doubt is not given twice."""
+        poor = self._plan["poor"]
+        account_id = poor[self._credits % len(poor)]
+        reference = f"more-{self._credits}"
+        self._write(begun=reference, account_id=account_id, nanos=CREDIT_NANOS)
+        try:
+            await credit(
+                store,
+                wallets,
+                UUID(account_id),
+                Nanos(CREDIT_NANOS),
+                reference,
+                "chaos",
+                "a poor account",
+            )
+        except ApiError:
+            return
+        self._write(credit=reference, account_id=account_id, nanos=CREDIT_NANOS)
+        self._credits += 1
+
+    def _write(self, **fields: Any) -> None:
+        self._book.write(json.dumps({"at_ms": _CLOCK.unix_ms(), **fields}) + "\n")
+
+
+async def main(plan: dict[str, Any], path: Path) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    with path.open("a", buffering=1) as book:
+        print(json.dumps({"event": "ready", "pid": os.getpid()}), flush=True)  # noqa: T201 - its output
+        await Auditor(plan, book).run(stop)
+
+
+if __name__ == "__main__":
+    apply(os.environ.get("CHAOS_BUG", ""))
+    asyncio.run(main(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])))

@@ -1,0 +1,158 @@
+"""Deliberate bugs, by name: each takes one rule of the ledger away in the process under test.
+
+A harness that does not find them proves nothing. They patch the running program, or its copy of
+the functions in Redis; the product has no switch for them.
+"""
+
+import asyncio
+import functools
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proxy.domain.charge import Charge
+from proxy.domain.ports import Cursor
+from proxy.gateway.settlement import Settlement
+from proxy.ledger import library
+from proxy.ledger.journal import Journal, Record
+from proxy.ledger.recorder import Recorder
+from proxy.store.flushes import PostgresFlushes
+
+LATE_SECONDS = 0.4  # long enough for a fault to fall into the gap that a bug opens
+
+
+def acknowledge_before_commit() -> None:
+    """The cursor moves in a transaction of its own, before the rows are in."""
+
+    async def write(
+        self: PostgresFlushes,
+        shard: int,
+        owner: str,
+        cursor: Cursor,
+        charges: Sequence[tuple[str, Charge]],
+    ) -> int:
+        if not charges:
+            return 0
+
+        async def acknowledge(executor: Any) -> None:
+            await self._check_fence(executor, shard, owner, cursor)
+            last_id = charges[-1][0]
+            await executor.execute(self._queries.move_cursor, shard, cursor.generation, last_id)
+
+        async def insert(executor: Any) -> int:
+            new = await self._insert(executor, shard, charges)
+            await self._count_settlements(executor, shard, charges)
+            return new
+
+        await self._database.transact(acknowledge)
+        await asyncio.sleep(LATE_SECONDS)
+        return await self._database.transact(insert)
+
+    PostgresFlushes.write = write  # type: ignore[method-assign]
+
+
+def settle_without_idempotency() -> None:
+    """`settle` does not look whether the request has ended before."""
+    _change_library(
+        """  local marker = redis.call('HGET', keys[6], id)
+  local outcome = outcome_of(marker, args[5])
+""",
+        """  local marker = redis.call('HGET', keys[6], id)
+  local outcome = nil
+""",
+    )
+
+
+def expiry_ignoring_the_lease() -> None:
+    """Holds are listed and expired whatever their lease says."""
+    _change_library(
+        "redis.call('ZRANGEBYSCORE', keys[2], '-inf', text(shard.now), 'LIMIT'",
+        "redis.call('ZRANGEBYSCORE', keys[2], '-inf', '+inf', 'LIMIT'",
+    )
+    _change_library(
+        "  if shard.now < shard.not_before or lease > shard.now then\n", "  if false then\n"
+    )
+
+
+def final_byte_before_the_journal() -> None:
+    """The answer ends at once; the charge is written down a little later."""
+    write = Recorder.write
+
+    def write_late(self: Recorder) -> None:
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        asyncio.get_running_loop().call_later(LATE_SECONDS, write, self)
+
+    Recorder.write = write_late  # type: ignore[method-assign]
+    Settlement.written = _written  # type: ignore[method-assign]
+
+
+async def _written(self: Settlement) -> Charge:
+    assert self.charge is not None
+    return self.charge
+
+
+def unfenced_second_flusher() -> None:
+    """Everybody flushes, from a cursor that was true when they read it."""
+    acquire_sql = "SELECT generation, cursor_stream_id FROM shards WHERE shard = $1"
+
+    async def acquire(self: PostgresFlushes, shard: int, owner: str, lease: int) -> Cursor | None:
+        row = await self._database.fetchrow(acquire_sql, shard)
+        return None if row is None else Cursor(row["generation"], row["cursor_stream_id"])
+
+    async def check_fence(self: PostgresFlushes, *_: object) -> None:
+        return None
+
+    PostgresFlushes.acquire = acquire  # type: ignore[method-assign]
+    PostgresFlushes._check_fence = check_fence  # type: ignore[method-assign]
+
+
+def pruning_by_stream_position() -> None:
+    """A full segment goes as soon as the stream has moved past it, though what it holds may never
+    have been in the stream."""
+    append, create = Journal.append, Journal.__init__
+
+    @functools.wraps(create)
+    def with_small_segments(self: Journal, root: Path, incarnation: str) -> None:
+        create(self, root, incarnation, segment_bytes_max=1)
+
+    def append_and_prune(self: Journal, records: Sequence[Record]) -> Any:
+        positions = append(self, records)
+        for segment in [n for n in self._highest if n < self._segment]:
+            self.segments.path(segment).unlink(missing_ok=True)
+            del self._highest[segment]
+        return positions
+
+    Journal.__init__ = with_small_segments  # type: ignore[assignment]
+    Journal.append = append_and_prune  # type: ignore[method-assign]
+
+
+BUGS: Mapping[str, Callable[[], None]] = {
+    bug.__name__: bug
+    for bug in (
+        acknowledge_before_commit,
+        settle_without_idempotency,
+        expiry_ignoring_the_lease,
+        final_byte_before_the_journal,
+        unfenced_second_flusher,
+        pruning_by_stream_position,
+    )
+}
+
+
+def apply(name: str) -> None:
+    """Nothing for the empty name."""
+    if name:
+        BUGS[name]()
+
+
+def _change_library(old: str, new: str) -> None:
+    """In a copy, which this process then loads into Redis. Every process of a run must do so, or
+    they would replace each other's."""
+    source = library.LIBRARY.read_text()
+    assert source.count(old) == 1, old
+    path = Path(tempfile.mkdtemp(prefix="alc-bug-")) / "ledger.lua"
+    path.write_text(source.replace(old, new))
+    library.LIBRARY = path  # type: ignore[misc]

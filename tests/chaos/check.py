@@ -1,0 +1,345 @@
+"""The conservation check: four books that must tell the same story. Pure.
+
+Each rule yields violations with a name of its own, so that a report says what went wrong and not
+only that something did. What a fault excuses is decided here and nowhere else.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.chaos.records import Books, Disturbance, Received, Row, Served
+
+INPUT_NANOS, OUTPUT_NANOS = 1_000, 2_000  # per token, by the harness's routing table
+# A request may outlive its client's interest: it drains, and its lease runs out.
+_LIFE_MS = 15_000
+_DEATHS = frozenset({"gateway_kill", "rolling_restart"})
+_ORPHANING = frozenset(
+    {
+        *_DEATHS,
+        "gateway_pause",
+        "redis_kill",
+        "redis_pause",
+        "aof_full",
+        "wire_reset",
+        "wire_black_hole",
+        "wire_delay",
+        "wire_half_open",
+        "wire_cut",
+        "clock_step",
+        "journal_full",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Violation:
+    kind: str
+    subject: str  # a request's marker or id, an account, a key
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.subject}: {self.detail}"
+
+
+def price_of(served: Served) -> int:
+    return served.prompt_tokens * INPUT_NANOS + served.completion_tokens * OUTPUT_NANOS
+
+
+class Checker:
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._served: dict[str, list[Served]] = defaultdict(list)
+        for served in books.provider:
+            self._served[served.marker].append(served)
+        self._clients = {client.marker: client for client in books.clients}
+        self._by_id = {c.request_id: c for c in books.clients if c.request_id is not None}
+        self._rows: dict[str, list[Row]] = defaultdict(list)
+        for row in books.postgres.rows:
+            if (marker := self._marker_of(row)) is not None:
+                self._rows[marker].append(row)
+
+    def violations(self) -> list[Violation]:
+        rules = (
+            self._complete_requests(),
+            self._charged_once(),
+            self._finished_requests(),
+            self._phantoms(),
+            self._nameless_orphans(),
+            self._orphans_are_excused(),
+            self._stream(),
+            self._wallets(),
+            self._credits(),
+            self._key_spend(),
+            self._debt(),
+            self._holds(),
+            self._verdicts(),
+        )
+        return sorted(violation for rule in rules for violation in rule)
+
+    def _marker_of(self, row: Row) -> str | None:
+        if row.marker is not None:
+            return row.marker
+        client = self._by_id.get(row.request_id)
+        return None if client is None else client.marker
+
+    # Requests
+
+    def _complete_requests(self) -> Iterator[Violation]:
+        """(a) Who got everything pays once, for the usage that the provider stated."""
+        for client in self._books.clients:
+            if not client.is_complete:
+                continue
+            rows = [row for row in self._rows[client.marker] if row.status != "orphaned"]
+            if not rows:
+                states = [row.status for row in self._rows[client.marker]]
+                yield Violation("not_charged", client.marker, f"complete; rows: {states}")
+                continue
+            prices = {price_of(served) for served in self._served[client.marker]}
+            charged = rows[0].charged_nanos
+            if charged not in prices:
+                yield Violation(
+                    "wrong_amount",
+                    client.marker,
+                    f"charged {charged}; the provider served for {sorted(prices)}",
+                )
+            if client.stated_nanos is not None and client.stated_nanos != charged:
+                yield Violation(
+                    "wrong_amount",
+                    client.marker,
+                    f"charged {charged}; the client was told {client.stated_nanos}",
+                )
+
+    def _charged_once(self) -> Iterator[Violation]:
+        """(b) One row for a request, and one request for a try of a client."""
+        for marker, rows in self._rows.items():
+            if len(rows) > 1:
+                amounts = [row.charged_nanos for row in rows]
+                yield Violation("charged_twice", marker, f"rows of {amounts}")
+        counts = Counter(row.request_id for row in self._books.postgres.rows)
+        for request_id, count in counts.items():
+            if count > 1:
+                yield Violation("charged_twice", request_id, f"{count} rows of one id")
+
+    def _finished_requests(self) -> Iterator[Violation]:
+        """(c) What the provider sent to its end is charged, unless its gateway was killed, or
+        the wire between the two was broken, and no client had the last byte."""
+        for marker, attempts in self._served.items():
+            client = self._clients.get(marker)
+            if client is None or client.is_complete or not any(s.is_finished for s in attempts):
+                continue
+            rows = self._rows[marker]
+            if any(row.charged_nanos for row in rows):
+                continue
+            statuses = [row.status for row in rows]
+            if rows and rows[0].status != "orphaned":
+                if not self._was(client, _WIRES, f"{client.gateway}-provider"):
+                    yield Violation("not_charged", marker, f"the provider finished; {statuses}")
+            elif not self._was(client, _DEATHS, client.gateway):
+                yield Violation("not_charged", marker, f"no gateway died; rows: {statuses}")
+
+    def _phantoms(self) -> Iterator[Violation]:
+        """A charge needs a client that asked and a provider that was asked."""
+        for row in self._books.postgres.rows:
+            marker = self._marker_of(row)
+            if marker is None:
+                if row.status != "orphaned":
+                    yield Violation("phantom", row.request_id, f"{row.charged_nanos} for nobody")
+                continue
+            client = self._clients.get(marker)
+            if client is None:
+                yield Violation("phantom", row.request_id, f"no client asked for {marker}")
+            elif (
+                row.charged_nanos
+                and marker not in self._served
+                and not self._was(client, _WIRES, f"{client.gateway}-provider")
+            ):
+                detail = f"{row.charged_nanos} for what no provider saw"
+                yield Violation("phantom", row.request_id, detail)
+
+    def _nameless_orphans(self) -> Iterator[Violation]:
+        """An orphan of which no client knows the id belongs to one that got no head."""
+        nameless = sum(self._marker_of(row) is None for row in self._books.postgres.rows)
+        headless = sum(client.request_id is None for client in self._books.clients)
+        if nameless > headless:
+            detail = f"{nameless} rows, {headless} tries without an answer"
+            yield Violation("phantom", "orphans", detail)
+
+    def _orphans_are_excused(self) -> Iterator[Violation]:
+        """A hold expires only where its gateway had no way to renew it."""
+        for entry in self._books.redis.entries:
+            client = self._by_id.get(entry.request_id)
+            if entry.status != "orphaned" or client is None:
+                continue
+            names = (client.gateway, f"{client.gateway}-redis", "redis")
+            if not any(self._was(client, _ORPHANING, name) for name in names):
+                detail = f"expired while {client.gateway} lived and reached Redis"
+                yield Violation("hold_expired", entry.request_id, detail)
+
+    def _was(self, client: Received, kinds: Iterable[str], target: str) -> bool:
+        """Whether one of these befell the target in the request's possible life."""
+        return any(
+            d.kind in kinds
+            and d.target in (target, "all")
+            and d.begin_ms <= client.ended_ms + _LIFE_MS
+            and client.began_ms <= d.end_ms + _LIFE_MS
+            for d in self._books.disturbances
+        )
+
+    # Money
+
+    def _stream(self) -> Iterator[Violation]:
+        """What Redis charged is what Postgres has, entry by entry; each id is charged once."""
+        rows = {row.request_id: row for row in self._books.postgres.rows}
+        charged: dict[str, int] = {}
+        for entry in self._books.redis.entries:
+            if entry.request_id not in rows:
+                yield Violation("not_flushed", entry.request_id, f"entry {entry.stream_id}")
+            if entry.status == "orphaned":
+                continue
+            if entry.request_id in charged:
+                detail = f"two entries of the stream, {entry.charged_nanos} nanos again"
+                yield Violation("charged_twice", entry.request_id, detail)
+            charged[entry.request_id] = entry.charged_nanos
+        for request_id, nanos in charged.items():
+            row = rows.get(request_id)
+            if row is not None and row.charged_nanos != nanos:
+                detail = f"Redis took {nanos}, the row says {row.charged_nanos}"
+                yield Violation("wrong_amount", request_id, detail)
+
+    def _wallets(self) -> Iterator[Violation]:
+        """Credits less charges, three times: Postgres' wallet, its books, Redis' wallet."""
+        postgres, redis = self._books.postgres, self._books.redis
+        expected: Counter[str] = Counter()
+        for (account_id, _), nanos in postgres.movements.items():
+            expected[account_id] += nanos
+        for row in postgres.rows:
+            expected[row.account_id] -= row.charged_nanos
+        for account_id in sorted({*expected, *postgres.wallets, *redis.wallets, *postgres.owed}):
+            wanted = expected[account_id]
+            found = {
+                "Postgres' wallet": postgres.wallets.get(account_id, 0),
+                "the books": postgres.owed.get(account_id, 0),
+            }
+            if account_id in redis.wallets:
+                found["Redis' wallet"] = redis.wallets[account_id].balance_nanos
+            for name, balance in found.items():
+                if balance != wanted:
+                    detail = f"{name} has {balance}, credits less charges are {wanted}"
+                    yield Violation("wallet_differs", account_id, f"{detail} ({balance - wanted})")
+        if postgres.quarantined:
+            yield Violation("quarantined", "stream", f"{postgres.quarantined} entries set aside")
+
+    def _credits(self) -> Iterator[Violation]:
+        """Each credit that was confirmed is there once and as it was; none that nobody began."""
+        movements, given = self._books.postgres.movements, self._books.credits
+        for place, nanos in given.confirmed.items():
+            if movements.get(place) != nanos:
+                detail = f"{place[1]}: {nanos} confirmed, {movements.get(place)} in the books"
+                yield Violation("credit_differs", place[0], detail)
+        for place in movements.keys() - given.confirmed.keys() - given.begun:
+            yield Violation("phantom", place[0], f"a movement {place[1]} that nobody made")
+
+    def _key_spend(self) -> Iterator[Violation]:
+        spent: Counter[tuple[str, int]] = Counter()
+        for row in self._books.postgres.rows:
+            spent[row.key_id, row.window_ms] += row.charged_nanos
+        stored = self._books.postgres.key_spend
+        for place in sorted({*spent, *stored}):
+            if spent[place] != stored.get(place, 0):
+                detail = f"rows add up to {spent[place]}, the key's window has {stored.get(place)}"
+                yield Violation("key_spend_differs", place[0], detail)
+
+    def _debt(self) -> Iterator[Violation]:
+        """(d) Debt ≤ Σ (charge - hold) above holds + late settlements; the rest is unexplained."""
+        explained = explained_debt(self._books)
+        for account_id, balance in self._books.postgres.wallets.items():
+            debt = -balance
+            if debt > explained.get(account_id, 0):
+                rest = debt - explained.get(account_id, 0)
+                yield Violation("debt_unexplained", account_id, f"{rest} of {debt} nanos")
+
+    def _holds(self) -> Iterator[Violation]:
+        """(e)"""
+        redis = self._books.redis
+        for request_id in redis.holds:
+            yield Violation("hold_left", request_id, "a hold or a lease after quiescence")
+        for account_id, wallet in redis.wallets.items():
+            if wallet.held_nanos:
+                yield Violation("hold_left", account_id, f"{wallet.held_nanos} nanos held")
+        for key_id, held in redis.keys_held.items():
+            if held:
+                yield Violation("hold_left", key_id, f"the key holds {held}")
+
+    def _verdicts(self) -> Iterator[Violation]:
+        """(f) Verification beside the traffic says ok or unknown, nothing else."""
+        for verdict in self._books.verdicts:
+            if verdict.verdict not in ("ok", "unknown"):
+                detail = f"{verdict.difference_nanos} nanos; {'; '.join(verdict.faults)}"
+                yield Violation("verify_alarm", str(verdict.at_ms), detail)
+
+
+_WIRES = frozenset({"wire_reset", "wire_black_hole", "wire_delay", "wire_half_open", "wire_cut"})
+
+
+def explained_debt(books: Books) -> Mapping[str, int]:
+    """By account: what charges took above their holds, and charges that came after an expiry."""
+    expired = {e.request_id for e in books.redis.entries if e.status == "orphaned"}
+    explained: Counter[str] = Counter()
+    for row in books.postgres.rows:
+        if row.request_id in expired:
+            explained[row.account_id] += row.charged_nanos
+        else:
+            explained[row.account_id] += max(0, row.charged_nanos - row.hold_nanos)
+    return explained
+
+
+def check(books: Books) -> list[Violation]:
+    return Checker(books).violations()
+
+
+def table_of(books: Books) -> list[tuple[str, str]]:
+    """The books side by side, for the report."""
+    clients, rows = books.clients, books.postgres.rows
+    statuses = Counter(row.status for row in rows)
+    answers = Counter(str(client.status or "no answer") for client in clients)
+    verdicts = Counter(verdict.verdict for verdict in books.verdicts)
+    complete = [c for c in clients if c.is_complete]
+    late = _late(books)
+    return [
+        ("clients: tries", f"{len(clients)} ({_counts(answers)})"),
+        ("clients: complete", f"{len(complete)}"),
+        ("provider: finished", f"{sum(served.is_finished for served in books.provider)}"),
+        ("Redis: entries, charged", _sum(e.charged_nanos for e in books.redis.entries)),
+        ("Postgres: rows, charged", _sum(row.charged_nanos for row in rows)),
+        ("Postgres: rows by status", _counts(statuses)),
+        ("credits, nanos", _sum(books.postgres.movements.values())),
+        ("wallets: Redis, nanos", _sum(w.balance_nanos for w in books.redis.wallets.values())),
+        ("wallets: Postgres, nanos", _sum(books.postgres.wallets.values())),
+        ("wallets: the books, nanos", _sum(books.postgres.owed.values())),
+        ("late settlements", f"{late}"),
+        ("debt, nanos", f"{sum(max(0, -b) for b in books.postgres.wallets.values())}"),
+        ("debt explained by the formula", f"{sum(explained_debt(books).values())}"),
+        ("holds left", f"{len(books.redis.holds)}"),
+        ("verifications", _counts(verdicts)),
+    ]
+
+
+def _late(books: Books) -> int:
+    expired = {e.request_id for e in books.redis.entries if e.status == "orphaned"}
+    return sum(
+        row.request_id in expired and row.status != "orphaned" for row in books.postgres.rows
+    )
+
+
+def _sum(amounts: Iterable[int]) -> str:
+    found: Sequence[int] = list(amounts)
+    return f"{len(found)}, {sum(found)}"
+
+
+def _counts(counter: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counter.items())) or "none"
+
+
+def disturbed(disturbances: Sequence[Disturbance]) -> Mapping[str, int]:
+    return Counter(d.kind for d in disturbances)

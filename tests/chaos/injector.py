@@ -1,0 +1,138 @@
+"""Does to a world what a schedule says, and keeps a list of what was done and when."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from proxy.domain.clock import SystemClock
+from tests.chaos import disks
+from tests.chaos.faults import FAULTS, Fault, Role
+from tests.chaos.records import Disturbance
+from tests.chaos.wire import Mode, Wire
+from tests.chaos.world import World, find_faketime
+
+_CLOCK = SystemClock()
+_STEPS = ("+400", "-400", "+4000", "-4000")  # seconds; the longer ones are beyond any skew
+_GONE_SECONDS = 60  # until a restarted process must serve again
+
+
+class NotSupportedError(Exception):
+    """This machine cannot do that. Says what is missing."""
+
+
+def unsupported(kinds: Sequence[str]) -> dict[str, str]:
+    """What of it cannot be done here, and why."""
+    reasons = {}
+    if not disks.can_be_full():
+        reason = "needs a mount namespace: root and unshare"
+        reasons |= {"journal_full": reason, "aof_full": reason}
+    if find_faketime() is None:
+        reasons["clock_step"] = "needs libfaketime (apt-get install libfaketime)"
+    return {name: reason for name, reason in reasons.items() if name in kinds}
+
+
+class Injector:
+    def __init__(self, world: World, say: Callable[[str], None]) -> None:
+        self.disturbances: list[Disturbance] = []
+        self._world = world
+        self._say = say
+        self._began_ms = _CLOCK.unix_ms()
+
+    async def run(self, schedule: Sequence[Fault]) -> None:
+        """Until the last one is over. Faults overlap."""
+        self._began_ms = _CLOCK.unix_ms()
+        async with asyncio.TaskGroup() as group:
+            for fault in schedule:
+                wait_ms = self._began_ms + fault.at_ms - _CLOCK.unix_ms()
+                await asyncio.sleep(max(0, wait_ms) / 1000)
+                group.create_task(self._inject(fault))
+
+    async def _inject(self, fault: Fault) -> None:
+        begin_ms = _CLOCK.unix_ms()
+        self._say(
+            f"{(begin_ms - self._began_ms) / 1000:7.1f}s {fault.kind} {fault.target}"
+            f" for {fault.lasts_ms} ms"
+        )
+        try:
+            await self._step(fault)
+        finally:
+            end_ms = _CLOCK.unix_ms()
+            self.disturbances.append(Disturbance(fault.kind, fault.target, begin_ms, end_ms))
+
+    def _step(self, fault: Fault) -> Awaitable[None]:
+        seconds, world = fault.lasts_ms / 1000, self._world
+        match FAULTS[fault.kind].role:
+            case Role.GATEWAY | Role.WORKER:
+                return self._befall_member(fault, seconds)
+            case Role.REDIS | Role.POSTGRES:
+                return self._befall_store(fault, seconds)
+            case Role.WIRE:
+                return _break(world.wires[fault.target], fault.kind, seconds)
+            case Role.FLEET:
+                return self._roll()
+
+    async def _befall_member(self, fault: Fault, seconds: float) -> None:
+        member = (self._world.gateways | self._world.workers)[fault.target]
+        match fault.kind:
+            case "gateway_kill" | "worker_kill":
+                await member.kill_for(seconds)
+                await member.wait_serving(_GONE_SECONDS)
+            case "gateway_pause" | "worker_pause":
+                await member.pause_for(seconds)
+            case "journal_full":
+                await _full(self._world.disk_of(fault.target), seconds)
+            case "clock_step":
+                await self._step_clock(fault, seconds)
+
+    async def _befall_store(self, fault: Fault, seconds: float) -> None:
+        world = self._world
+        store = world.redis if fault.target == "redis" else world.postgres
+        match fault.kind:
+            case "redis_kill" | "postgres_kill":
+                await store.kill_for(seconds)
+            case "redis_pause" | "postgres_pause":
+                await store.pause_for(seconds)
+            case "postgres_restart":
+                await store.restart_for(seconds)
+            case "aof_full":
+                await _full(world.disk_of("redis"), seconds)
+            case _:
+                raise NotSupportedError(f"{fault.kind}: {FAULTS[fault.kind].off}")
+
+    async def _roll(self) -> None:
+        for member in self._world.gateways.values():
+            await member.restart()
+            await member.wait_serving(_GONE_SECONDS)
+
+    async def _step_clock(self, fault: Fault, seconds: float) -> None:
+        path = self._world.clock_offsets[fault.target]
+        path.write_text(_STEPS[fault.at_ms % len(_STEPS)] + "\n")
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            path.write_text("+0\n")
+
+
+async def _full(disk: Path, seconds: float) -> None:
+    disks.fill(disk)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        disks.free(disk)
+
+
+async def _break(wire: Wire, kind: str, seconds: float) -> None:
+    modes = {
+        "wire_reset": Mode.RESET,
+        "wire_black_hole": Mode.BLACK_HOLE,
+        "wire_delay": Mode.DELAY,
+    }
+    if kind == "wire_half_open":
+        wire.half_open()
+    elif kind == "wire_cut":
+        wire.cut_next()
+    try:
+        wire.mode = modes.get(kind, Mode.PASS)
+        await asyncio.sleep(seconds)
+    finally:
+        wire.mode = Mode.PASS

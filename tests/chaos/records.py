@@ -1,0 +1,121 @@
+"""The four books, as lists of records. Amounts are integer nano-USD, times unix milliseconds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The provider's: a request that it served. A marker may come twice: a gateway may ask again
+    where it knows that it was not heard."""
+
+    marker: str
+    prompt_tokens: int
+    completion_tokens: int
+    is_finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A client's: one try, and what came of it. `request_id` is None where no head arrived."""
+
+    marker: str
+    gateway: str
+    began_ms: int
+    ended_ms: int
+    status: int
+    request_id: str | None
+    is_complete: bool
+    stated_nanos: int | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Redis': an entry of the charge stream."""
+
+    stream_id: str
+    request_id: str
+    account_id: str
+    charged_nanos: int
+    status: str
+    marker: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    balance_nanos: int
+    held_nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Postgres': a row of usage. `marker` is None on rows that were written for a dead gateway."""
+
+    request_id: str
+    account_id: str
+    key_id: str
+    window_ms: int
+    charged_nanos: int
+    hold_nanos: int
+    status: str
+    source: str
+    marker: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBook:
+    wallets: Mapping[str, Wallet] = field(default_factory=dict)
+    holds: Sequence[str] = ()  # request ids that still hold money, or have a lease
+    keys_held: Mapping[str, int] = field(default_factory=dict)  # key id -> held nanos or open count
+    entries: Sequence[Entry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresBook:
+    rows: Sequence[Row] = ()
+    wallets: Mapping[str, int] = field(default_factory=dict)
+    owed: Mapping[str, int] = field(default_factory=dict)  # by the double-entry books
+    movements: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (account, reference)
+    key_spend: Mapping[tuple[str, int], int] = field(default_factory=dict)  # (key, window)
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """What was done to whom: `target` is a process, or the two ends of a wire, `g0-redis`."""
+
+    kind: str
+    target: str
+    begin_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """What the harness gave: confirmed, and begun (an answer may have been lost)."""
+
+    confirmed: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    begun: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One turn of the verification that ran beside the traffic."""
+
+    at_ms: int
+    verdict: str
+    difference_nanos: int = 0
+    faults: tuple[str, ...] = ()
+    account_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    provider: Sequence[Served] = ()
+    clients: Sequence[Received] = ()
+    redis: RedisBook = field(default_factory=RedisBook)
+    postgres: PostgresBook = field(default_factory=PostgresBook)
+    credits: Credits = field(default_factory=Credits)
+    verdicts: Sequence[Verdict] = ()
+    disturbances: Sequence[Disturbance] = ()

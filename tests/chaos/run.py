@@ -1,0 +1,136 @@
+"""One run: load, faults, quiet, and the four books side by side."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from proxy.domain.clock import SystemClock
+from tests.chaos.books import cursor, last_entry, read_books, read_redis
+from tests.chaos.check import Violation, check, disturbed, table_of
+from tests.chaos.faults import Fault
+from tests.chaos.injector import Injector
+from tests.chaos.records import Books
+from tests.chaos.world import Shape, World, open_world, stop_process
+
+# Longer than the slowest second try of anything: what is still on its way comes within.
+STILL_SECONDS = 4.0
+QUIET_SECONDS_MAX = 60
+_CLIENTS_SECONDS = 60
+_POLL_SECONDS = 0.25
+_CLOCK = SystemClock()
+
+
+@dataclass(slots=True)
+class Result:
+    books: Books
+    violations: list[Violation]
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+async def run(
+    directory: Path,
+    shape: Shape,
+    schedule: Sequence[Fault],
+    *,
+    seed: int,
+    seconds: int,
+    say: Callable[[str], None],
+) -> Result:
+    async with open_world(directory, shape) as world:
+        auditor = await world.start_auditor()
+        clients = await world.start_clients(seed)
+        injector = Injector(world, say)
+        say("faults:" if schedule else "no faults")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(injector.run(schedule))
+            group.create_task(asyncio.sleep(seconds))
+        say("faults are off; waiting for quiet")
+        await stop_process(clients, _CLIENTS_SECONDS)
+        for member in (*world.gateways.values(), *world.workers.values()):
+            await member.wait_serving()
+        is_quiet = await _quiet(world)
+        await stop_process(auditor)
+        assert world.provider is not None
+        await stop_process(world.provider)
+        found = await _verify(world)
+        books = await read_books(world, injector.disturbances)
+        violations = check(books) + found + _deaths(world)
+        if not is_quiet:
+            violations.append(Violation("not_quiet", "all", f"after {QUIET_SECONDS_MAX} s"))
+        counts = dict(disturbed(injector.disturbances))
+        await _stop_all(world, violations)
+    return Result(books, sorted(violations), counts)
+
+
+async def _quiet(world: World) -> bool:
+    """Nothing is held, all is flushed, and it stays so for a while."""
+    limit_ms = _CLOCK.monotonic_ms() + QUIET_SECONDS_MAX * 1000
+    since_ms, seen = _CLOCK.monotonic_ms(), ""
+    while (now_ms := _CLOCK.monotonic_ms()) < limit_ms:
+        last = await _flushed_to(world)
+        if last is None or last != seen:
+            since_ms, seen = now_ms, last or ""
+        elif now_ms - since_ms >= STILL_SECONDS * 1000:
+            return True
+        await asyncio.sleep(_POLL_SECONDS)
+    return False
+
+
+async def _flushed_to(world: World) -> str | None:
+    """The stream's last entry where everything before it is in Postgres and nothing is held."""
+    with suppress(RedisError, OSError, asyncpg.PostgresError):
+        last = await last_entry(world.redis.url)
+        if last != await cursor(world.dsn):
+            return None
+        redis = await read_redis(world.redis.url)
+        is_held = any(wallet.held_nanos for wallet in redis.wallets.values())
+        return None if redis.holds or is_held else last
+    return None
+
+
+async def _verify(world: World) -> list[Violation]:
+    """The operator's command agrees, and finds every wallet."""
+    status, said = await world.apilink("ledger", "verify", "--json")
+    found = json.loads(said) if said else {}
+    if status == 0 and found["ok"] and found["difference_nanos"] == 0:
+        return []
+    return [Violation("verify_fails", "ledger verify", f"status {status}: {said.strip()[:500]}")]
+
+
+def _deaths(world: World) -> list[Violation]:
+    members = (*world.gateways.values(), *world.workers.values())
+    return [Violation("died", m.name, death) for m in members for death in m.deaths]
+
+
+async def _stop_all(world: World, violations: list[Violation]) -> None:
+    """Told to stop, each ends by itself and well."""
+    for member in (*world.gateways.values(), *world.workers.values()):
+        try:
+            status = await member.stop()
+        except TimeoutError as error:
+            violations.append(Violation("does_not_stop", member.name, str(error)))
+        else:
+            if status != 0:
+                violations.append(Violation("does_not_stop", member.name, f"status {status}"))
+
+
+def report(result: Result) -> list[str]:
+    lines = ["faults done: " + (_pairs(result.counts) or "none"), "books:"]
+    lines += [f"  {name:32} {shown}" for name, shown in table_of(result.books)]
+    if result.violations:
+        lines.append(f"VIOLATIONS: {len(result.violations)}")
+        lines += [f"  {violation}" for violation in result.violations[:40]]
+    else:
+        lines.append("the books agree")
+    return lines
+
+
+def _pairs(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

@@ -1,0 +1,51 @@
+"""Written schedules: each opens the gap into which one deliberate bug must fall."""
+
+from collections.abc import Callable, Mapping
+
+from tests.chaos.faults import Fault
+
+
+def calm() -> list[Fault]:
+    return []
+
+
+def workers_killed() -> list[Fault]:
+    """One after the other, so that the flusher's lease goes back and forth."""
+    return [Fault(1_500 + 1_700 * n, "worker_kill", f"w{n % 2}", 200) for n in range(5)]
+
+
+def workers_paused() -> list[Fault]:
+    """Each for longer than a flusher's lease."""
+    return [Fault(1_000 + 2_000 * n, "worker_pause", f"w{n % 2}", 1_500) for n in range(5)]
+
+
+def answers_lost() -> list[Fault]:
+    """Redis has run what it was told, and its answers never come."""
+    return [Fault(1_000 + 900 * n, "wire_cut", f"g{n % 2}-redis", 200) for n in range(9)]
+
+
+def gateways_killed() -> list[Fault]:
+    return [Fault(1_500 + 2_500 * n, "gateway_kill", f"g{n % 2}", 100) for n in range(4)]
+
+
+def cut_off_and_killed() -> list[Fault]:
+    """Charges are in the journal alone when their gateway dies."""
+    faults = []
+    for n in range(3):
+        at_ms = 1_500 + 3_500 * n
+        faults.append(Fault(at_ms, "wire_black_hole", f"g{n % 2}-redis", 2_500))
+        faults.append(Fault(at_ms + 1_800, "gateway_kill", f"g{n % 2}", 100))
+    return faults
+
+
+DIRECTED: Mapping[str, Callable[[], list[Fault]]] = {
+    schedule.__name__: schedule
+    for schedule in (
+        calm,
+        workers_killed,
+        workers_paused,
+        answers_lost,
+        gateways_killed,
+        cut_off_and_killed,
+    )
+}
