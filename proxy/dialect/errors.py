@@ -1,7 +1,7 @@
 """One table: what every error is called, in both dialects, and what its caller should do next."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class ErrorRow:
 class Rendered:
     status: int
     headers: dict[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 _BAD = ("invalid_request_error", "invalid_request_error", False)

@@ -5,7 +5,7 @@ and upstream speak the same dialect, bytes pass as they came but for events that
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.domain.usage import Usage
@@ -18,8 +18,8 @@ PriceOf = Callable[[Usage], Nanos]
 class Outgoing:
     """The request as the upstream gets it. `dropped` names the hints that it cannot carry."""
 
-    body: bytes
-    headers: dict[str, str]
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
     dropped: tuple[str, ...] = ()
 
 
@@ -27,7 +27,7 @@ class Outgoing:
 class Answer:
     """An answer that does not stream, ready for the client."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     usage: Usage | None  # None: the upstream stated none
     is_error: bool  # an error inside a 200
     text_bytes: int  # of generated text, for an estimate

@@ -1,6 +1,6 @@
 """Accounts and their keys, as everyone but the store sees them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -46,7 +46,7 @@ class ApiKey:
     account_id: UUID
     shard: int
     epoch: int
-    secret_hash: bytes
+    secret_hash: bytes = field(repr=False)
     limits: KeyLimits
     name: str = ""
     revoked: bool = False

@@ -20,7 +20,7 @@ class Call:
     endpoint: Endpoint
     dialect: Dialect
     model: str
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     prompt_tokens_bound: int
     prompt_bytes: int = 0
     stream: bool = False
@@ -34,7 +34,7 @@ class Call:
     preferences: Preferences = Preferences()
     jurisdictions_allow: tuple[str, ...] | None = None
     jurisdictions_deny: tuple[str, ...] = ()
-    headers: dict[str, str] = field(default_factory=dict)  # those an upstream may see
+    headers: dict[str, str] = field(default_factory=dict, repr=False)  # those an upstream may see
 
 
 @dataclass(frozen=True, slots=True)

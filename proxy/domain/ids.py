@@ -2,7 +2,7 @@
 
 import secrets
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -34,7 +34,7 @@ class KeyToken:
     """A key as its owner holds it: `sk-al-` + id + secret + checksum, all base62."""
 
     key_id: str
-    secret: str
+    secret: str = field(repr=False)
 
     def __str__(self) -> str:
         body = self.key_id + self.secret

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -93,8 +93,8 @@ class UpstreamRequest:
 
     endpoint: Endpoint
     dialect: Dialect
-    body: bytes
-    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     stream: bool
     on_written: Callable[[], None] = lambda: None  # called as the first byte is handed over
 

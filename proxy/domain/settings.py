@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from dataclasses import field as field_of
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -35,9 +36,9 @@ class Address:
 class Settings:
     """Units are the names' last words. Without a default, a setting must be given."""
 
-    database_url: str
-    redis_url: str
-    secret_key: str
+    database_url: str = field_of(repr=False)
+    redis_url: str = field_of(repr=False)
+    secret_key: str = field_of(repr=False)
     routing: Path = Path("config/routing.yaml")
     listen: Address = Address("127.0.0.1", 8080)
     admin_listen: Address | None = None

@@ -7,7 +7,7 @@ never (silence only where the route says so).
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.dialect.errors import Refusal, scrub, upstream_refusal
@@ -44,7 +44,7 @@ class PassedRefusal:
 
     status: int
     content_type: str
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class Attempts:

@@ -11,7 +11,7 @@ import select
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -52,8 +52,8 @@ class Post:
     """`on_written` is called as the first byte is handed over."""
 
     url: URL
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     timeouts: Timeouts
     on_written: Callable[[], None]
 

@@ -1,0 +1,48 @@
+"""What may end in a log, a traceback or a debugger by its repr shows neither words nor secrets."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from yarl import URL
+
+from proxy.dialect.errors import Rendered
+from proxy.dialect.exchange import Answer, Outgoing
+from proxy.domain.account import ApiKey, KeyLimits
+from proxy.domain.call import Call
+from proxy.domain.ids import KeyToken
+from proxy.domain.ports import UpstreamRequest
+from proxy.domain.settings import Settings
+from proxy.gateway.attempts import PassedRefusal
+from proxy.upstream.credentials import Credential
+from proxy.upstream.transport import Post
+from routing.table import Dialect, Endpoint, Timeouts
+
+CANARY = "canary7fK2wQ9x"
+RAW = CANARY.encode()
+HEADERS = {"authorization": f"Bearer {CANARY}"}
+
+SECRETIVE = [
+    KeyToken(key_id="id", secret=CANARY),
+    ApiKey("id", UUID(int=1), 0, 1, RAW, KeyLimits()),
+    Call(Endpoint.CHAT, Dialect.OPENAI, "m", {"messages": [CANARY]}, 1, headers=HEADERS),
+    Outgoing(RAW, HEADERS),
+    Answer(RAW, None, is_error=False, text_bytes=1),
+    UpstreamRequest(Endpoint.CHAT, Dialect.OPENAI, RAW, HEADERS, stream=False),
+    Post(URL("https://a.example"), HEADERS, RAW, Timeouts(), lambda: None),
+    Credential(CANARY, auth="bearer", concurrency=None),
+    PassedRefusal(400, "application/json", RAW),
+    Rendered(400, {}, RAW),
+    Settings(
+        database_url=f"postgresql://u:{CANARY}@h/d",
+        redis_url=f"redis://:{CANARY}@h",
+        secret_key=CANARY * 3,
+        data_dir=Path("/tmp/x"),
+    ),
+]
+
+
+@pytest.mark.parametrize("value", SECRETIVE, ids=lambda value: type(value).__name__)
+def test_a_repr_shows_no_words_and_no_secrets(value: object) -> None:
+    assert CANARY not in repr(value)
+    assert CANARY not in repr([value])
