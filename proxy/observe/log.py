@@ -13,6 +13,7 @@ import orjson
 import structlog
 
 from proxy.domain.charge import Charge
+from proxy.domain.usage import Usage
 
 FIELDS: Final = frozenset(
     """
@@ -79,8 +80,20 @@ def log_charge(charge: Charge) -> None:
     )
 
 
+def log_statement(charge: Charge, usage: Usage) -> None:
+    """Where an upstream's statement of usage cannot be true: its bill would be another."""
+    if usage.clamped or usage.is_empty:
+        _log.warning(
+            "usage_clamped" if usage.clamped else "usage_empty",
+            request_id=str(charge.request_id),
+            model=charge.model,
+            upstream=charge.upstream,
+            provider=charge.provider,
+        )
+
+
 def _dumps(value: Any, **_: Any) -> bytes:
-    return orjson.dumps(value, default=_class_name)
+    return orjson.dumps(value, default=_class_name, option=orjson.OPT_PASSTHROUGH_DATACLASS)
 
 
 def _class_name(value: object) -> str:

@@ -7,6 +7,10 @@ from typing import Any
 
 import orjson
 
+from proxy.domain.call import Call
+from proxy.observe.log import _dumps
+from routing.table import Dialect, Endpoint
+
 # In a process of its own: a configured log stays configured.
 _LOG_ONE = """
 from uuid import UUID
@@ -50,3 +54,10 @@ def test_a_charge_is_a_line_and_what_is_not_listed_is_dropped() -> None:
     assert charge["timestamp"].endswith("Z")
     assert (other["count"], other["dropped_fields"]) == (1, 1)
     assert "prompt" not in other
+
+
+def test_an_object_under_a_listed_name_is_its_class_and_not_its_fields() -> None:
+    """orjson would write a dataclass out, field by field."""
+    call = Call(Endpoint.CHAT, Dialect.OPENAI, "m", {"messages": ["canary"]}, 1)
+    for value in (call, ValueError("canary"), b"canary", {"x": call}, [call]):
+        assert b"canary" not in _dumps({"event": "x", "reason_code": value})
