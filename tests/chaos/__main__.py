@@ -44,7 +44,8 @@ def main(argv: list[str]) -> int:
     if result.violations:
         say(f"seed {options.seed}; the logs are in {directory}")
         return 1
-    shutil.rmtree(directory, ignore_errors=True)
+    if not options.keep:
+        shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 
@@ -61,6 +62,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=24)
     parser.add_argument("--bug", choices=BUGS, default="", help="a deliberate one, to be caught")
     parser.add_argument("--directed", choices=DIRECTED, help="a written schedule instead")
+    parser.add_argument("--keep", action="store_true", help="the logs, also where all is well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcome here")
     return parser.parse_args(argv)
 

@@ -62,6 +62,7 @@ class Checker:
     def violations(self) -> list[Violation]:
         rules = (
             self._complete_requests(),
+            self._answers(),
             self._charged_once(),
             self._finished_requests(),
             self._phantoms(),
@@ -109,6 +110,15 @@ class Checker:
                     client.marker,
                     f"charged {charged}; the client was told {client.stated_nanos}",
                 )
+
+    def _answers(self) -> Iterator[Violation]:
+        """A store that is away has words of its own: a mistake of ours is none of them. And a run
+        in which nobody got an answer proves nothing."""
+        if self._books.clients and not any(client.is_complete for client in self._books.clients):
+            yield Violation("nobody_served", "clients", f"{len(self._books.clients)} tries")
+        for client in self._books.clients:
+            if client.code == "internal_error":
+                yield Violation("internal_error", client.marker, f"status {client.status}")
 
     def _charged_once(self) -> Iterator[Violation]:
         """(b) One row for a request, and one request for a try of a client."""
