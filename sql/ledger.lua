@@ -605,17 +605,21 @@ local function renew(keys, args)
 end
 
 -- settle(shard, wallet, key, hold, leases, done, ended, numbers, charges; generation, request_id, account,
---        key_id, charged, window, tokens, incarnation, number, data) -> ok | settled_late |
+--        key_id, charged, window, tokens, incarnation, number, data, known_ms) -> ok | settled_late |
 --        already_settled | exists_with_different_amount | already_released | not_found |
 --        unknown_wallet
+-- `not_found`: the id may have been settled and forgotten, which Postgres knows. `known_ms` says that
+-- it was asked and has no settlement from before that moment, by the shard's time; every later one
+-- has its mark here, as long as that moment is not older than marks are.
 local function settle(keys, args)
   local shard, fault = tick(keys[1], args[1])
   if fault then
     return fault
   end
   local id, charged, window, tokens = args[2], natural(args[5]), natural(args[6]), natural(args[7])
-  if not (charged and window and tokens and natural(args[9])) then
-    return bad_call('amounts, windows, tokens and numbers are whole numbers')
+  local known_ms = natural(args[11])
+  if not (charged and window and tokens and natural(args[9]) and known_ms) then
+    return bad_call('amounts, windows, tokens, numbers and times are whole numbers')
   end
   local marker = redis.call('HGET', keys[6], id)
   local outcome = outcome_of(marker, args[5])
@@ -626,7 +630,8 @@ local function settle(keys, args)
   if hold and (hold.account ~= args[3] or hold.key ~= args[4]) then
     return bad_call('the hold is of another account or key')
   end
-  if not hold and not marker and is_forgotten(id, shard) then
+  local is_known = known_ms >= shard.now - MARK_MS
+  if not hold and not marker and not is_known and is_forgotten(id, shard) then
     return 'not_found'
   end
   if not read_wallet(keys[2]) then
@@ -800,6 +805,16 @@ local function heartbeat(keys, args)
   return {shard.raw, tonumber(redis.call('HGET', keys[2], args[2]) or '0')}
 end
 
+-- tail(shard, charges; generation) -> {the shard's time in ms, last stream id}
+local function tail(keys, args)
+  local shard, fault = tick(keys[1], args[1])
+  if fault then
+    return fault
+  end
+  local last = redis.call('XREVRANGE', keys[2], '+', '-', 'COUNT', 1)
+  return {shard.now, last[1] and last[1][1] or '0-0'}
+end
+
 -- forget(shard, numbers; generation, incarnation) -> ok: its journal is gone, all is in Postgres
 local function forget(keys, args)
   local _, fault = tick(keys[1], args[1])
@@ -894,6 +909,7 @@ local FUNCTIONS = {
   {'key_state', key_state, READ},
   {'snapshot', snapshot, READ},
   {'heartbeat', heartbeat, ALWAYS},
+  {'tail', tail, ALWAYS},
   {'forget', forget, ALWAYS},
   {'read_charges', read_charges, READ},
   {'flushed', flushed, ALWAYS},

@@ -79,6 +79,12 @@ class Flushes(Protocol):
     async def quarantine(self, shard: int, entry_id: str, raw: bytes, reason: str) -> None:
         """Sets a poison entry aside, whole, with an alarm."""
 
+    async def find_posted(
+        self, shard: int, settlements: Sequence[tuple[str, int]]
+    ) -> tuple[str, frozenset[tuple[str, int]]]:
+        """The shard's cursor, and which of these (incarnation, number) are in Postgres; both of one
+        moment."""
+
     async def committed(self, incarnations: Iterable[str]) -> Mapping[tuple[str, int], int]:
         """(incarnation, shard) → the highest number up to which every charge is in Postgres."""
 

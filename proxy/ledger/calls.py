@@ -62,6 +62,11 @@ def heartbeat(shard: int, generation: int, incarnation: str) -> Command:
     return _fcall("ledger_heartbeat", (keys.shard, keys.numbers), generation, incarnation)
 
 
+def tail(shard: int, generation: int) -> Command:
+    keys = ShardKeys(shard)
+    return _fcall("ledger_tail", (keys.shard, keys.charges), generation)
+
+
 def forget(shard: int, generation: int, incarnation: str) -> Command:
     keys = ShardKeys(shard)
     return _fcall("ledger_forget", (keys.shard, keys.numbers), generation, incarnation)
@@ -206,7 +211,8 @@ def _closing_keys(shard: int, account_id: UUID, key_id: str, request_id: UUID) -
     )
 
 
-def settle(generation: int, charge: Charge, data: bytes) -> Command:
+def settle(generation: int, charge: Charge, data: bytes, *, known_ms: int = 0) -> Command:
+    """`known_ms`: Postgres has no such settlement from before that moment."""
     counts = charge.quantities
     return _fcall(
         "ledger_settle",
@@ -221,7 +227,13 @@ def settle(generation: int, charge: Charge, data: bytes) -> Command:
         charge.incarnation,
         charge.number,
         data,
+        known_ms,
     )
+
+
+def looked_up(settle_command: Command, known_ms: int) -> Command:
+    """The same settlement after Postgres was asked."""
+    return (*settle_command[:-1], known_ms)
 
 
 def release(generation: int, charge: Charge, data: bytes) -> Command:

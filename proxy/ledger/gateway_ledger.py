@@ -21,6 +21,7 @@ from proxy.ledger.generations import FencedCalls, Generations
 from proxy.ledger.journals import Journals
 from proxy.ledger.keeper import Keeper
 from proxy.ledger.loader import Loader
+from proxy.ledger.lookups import Lookups
 from proxy.ledger.pump import Pump, PumpCounts, Settlement
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.replies import Seen, parse_outcome
@@ -29,7 +30,8 @@ from proxy.ledger.tails import Tails
 from proxy.ledger.wallets import RedisWallets
 from routing.money import Nanos
 
-_LOADABLE: Final = (Outcome.UNKNOWN_WALLET, Outcome.STALE_KEY)
+# A cold start lacks both, and the key is looked at first: each is loaded once.
+_LOADABLE: Final = (Outcome.STALE_KEY, Outcome.UNKNOWN_WALLET)
 
 
 class RedisLedger:
@@ -45,6 +47,7 @@ class RedisLedger:
         pump: Pump,
         recorder: Recorder,
         journals: Journals,
+        lookups: Lookups,
         tails: Tails,
         wallets: RedisWallets,
         server_clock: ServerClock,
@@ -61,6 +64,7 @@ class RedisLedger:
         self._pump = pump
         self._recorder = recorder
         self._journals = journals
+        self._lookups = lookups
         self._tails = tails
         self._server_clock = server_clock
         self._clock = clock
@@ -130,12 +134,18 @@ class RedisLedger:
     async def key_state(self, key: ApiKey) -> tuple[Outcome, KeyState, WalletState]:
         with as_unavailable():
             seen = await self._ask_state(key)
-            if seen.outcome in _LOADABLE and await self._load(seen.outcome, key):
-                seen = await self._ask_state(key)
+            for outcome in _LOADABLE:
+                if seen.outcome is outcome and await self._load(outcome, key):
+                    seen = await self._ask_state(key)
         return seen.outcome, seen.key, seen.wallet
 
     async def prune_once(self, flushes: Flushes) -> int:
-        """Deletes journal segments whose every charge is in Postgres. Returns how many."""
+        """Deletes journal segments whose every charge is in Postgres. Returns how many.
+
+        Charges so old that the ledger cannot say whether they were made are looked up first, and
+        made if they were not. Raises StoreUnavailableError.
+        """
+        await self._lookups.resolve_once(flushes)
         return await self._journals.prune_once(flushes)
 
     async def drain(self, *, seconds: int) -> bool:
@@ -149,8 +159,7 @@ class RedisLedger:
         self, key: ApiKey, request_id: UUID, amount_nanos: Nanos, tokens: int
     ) -> Reserved:
         reserved = await self._reserve(key, request_id, amount_nanos, tokens)
-        # A cold start lacks both, the key first: each is loaded once.
-        for outcome in _LOADABLE[::-1]:
+        for outcome in _LOADABLE:
             if reserved.outcome is outcome and await self._load(outcome, key):
                 reserved = await self._reserve(key, request_id, amount_nanos, tokens)
         return reserved

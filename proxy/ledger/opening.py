@@ -18,6 +18,7 @@ from proxy.ledger.keeper import Keeper
 from proxy.ledger.library import Library, check_store, load_library
 from proxy.ledger.link import Link
 from proxy.ledger.loader import Loader
+from proxy.ledger.lookups import Lookups
 from proxy.ledger.pump import QUEUE_MAX, Pump
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.server_clock import ServerClock
@@ -83,6 +84,7 @@ async def open_ledger(
                 pump=pump,
                 recorder=recorder,
                 journals=journals,
+                lookups=Lookups(pump, fenced),
                 tails=tails,
                 wallets=RedisWallets(link, fenced),
                 server_clock=server_clock,

@@ -98,6 +98,7 @@ class Pump:
         self._queue: deque[Settlement] = deque()
         self._sources: deque[Source] = deque()
         self._in_flight = 0
+        self._forgotten: dict[Settlement, None] = {}
         self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks = TaskSet()
@@ -116,6 +117,24 @@ class Pump:
         return len(self._queue) >= self._queue_max
 
     def offer(self, settlements: Iterable[Settlement]) -> None:
+    @property
+    def forgotten(self) -> list[Settlement]:
+        """Of ids so old that the ledger does not know any more whether they were settled. They wait
+        here, at most about as many as in the queue, until Postgres was asked."""
+        return list(self._forgotten)
+
+    def drop_forgotten(self, settlement: Settlement) -> None:
+        """Postgres has it."""
+        self._forgotten.pop(settlement, None)
+        self._tell(settlement)
+        self._send()
+
+    def repeat_forgotten(self, settlement: Settlement, known_ms: int) -> None:
+        """Postgres had no such settlement at that moment."""
+        self._forgotten.pop(settlement, None)
+        settlement.command = calls.looked_up(settlement.command, known_ms)
+        self.offer((settlement,))
+
         self._queue.extend(settlements)
         self._send()
 
@@ -173,6 +192,8 @@ class Pump:
     def _refill(self) -> None:
         count = min(_REFILL, self._queue_max)
         while self._sources and len(self._queue) < count:
+        if len(self._forgotten) >= self._queue_max:
+            return
             found = self._sources[0].read(count)
             if not found:
                 self._sources.popleft()
@@ -197,8 +218,8 @@ class Pump:
     def _ended(self, settlement: Settlement, outcome: Outcome) -> None:
         if outcome is Outcome.UNKNOWN_WALLET:
             _ = self._tasks.start(self._load_and_repeat(settlement), name="wallet for a settlement")
-        elif outcome is Outcome.NOT_FOUND and settlement.number and _is_settle(settlement):
-            self._strand(settlement)
+        elif outcome is Outcome.NOT_FOUND and _is_settle(settlement):
+            self._forgotten[settlement] = None
         else:
             if outcome in _UNEXPECTED and _is_settle(settlement):
                 self.counts.unexpected += 1
@@ -207,8 +228,12 @@ class Pump:
             if outcome in _STORED and settlement.incarnation == self._incarnation:
                 shard, number = settlement.shard, settlement.number
                 self.acknowledged[shard] = max(number, self.acknowledged.get(shard, 0))
-            if settlement.answered is not None and not settlement.answered.done():
-                settlement.answered.set_result(None)
+            self._tell(settlement)
+
+    def _tell(self, settlement: Settlement) -> None:
+        self.counts.settled += 1
+        if settlement.answered is not None and not settlement.answered.done():
+            settlement.answered.set_result(None)
 
     def _strand(self, settlement: Settlement) -> None:
         self.counts.stranded += settlement.number > 0

@@ -178,6 +178,21 @@ class PostgresFlushes:
             str(charge.charged_nanos),
         )
 
+    async def find_posted(
+        self, shard: int, settlements: Sequence[tuple[str, int]]
+    ) -> tuple[str, frozenset[tuple[str, int]]]:
+        """Raises LookupError where there is no such shard."""
+        row = await self._database.fetchrow(
+            self._queries.find_posted,
+            shard,
+            [incarnation for incarnation, _ in settlements],
+            [number for _, number in settlements],
+        )
+        if row is None:
+            raise LookupError(f"no shard {shard}")
+        found = zip(row["incarnations"], row["numbers"], strict=True)
+        return row["cursor_stream_id"], frozenset(found)
+
     async def committed(self, incarnations: Iterable[str]) -> Mapping[tuple[str, int], int]:
         rows = await self._database.fetch(self._queries.list_committed, sorted(set(incarnations)))
         return {(row["incarnation"], row["shard"]): row["committed"] for row in rows}

@@ -26,6 +26,7 @@ class Queries:
     find_deployment: str
     find_key: str
     find_movement: str
+    find_posted: str
     find_price_revision: str
     find_usage: str
     insert_account: str

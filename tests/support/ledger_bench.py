@@ -163,8 +163,10 @@ class LedgerBench:
             calls.renew(self.generation, hold, deadline_ms=deadline_ms, lease_ms=LEASE_MS)
         )
 
-    def settle(self, charge: Charge) -> Outcome:
-        return self.outcome(calls.settle(self.generation, charge, charge.to_bytes()))
+    def settle(self, charge: Charge, *, known_ms: int = 0) -> Outcome:
+        return self.outcome(
+            calls.settle(self.generation, charge, charge.to_bytes(), known_ms=known_ms)
+        )
 
     def release(self, charge: Charge) -> Outcome:
         return self.outcome(calls.release(self.generation, charge, charge.to_bytes()))

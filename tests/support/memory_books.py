@@ -102,6 +102,14 @@ class MemoryBooks:
     async def quarantine(self, shard: int, entry_id: str, raw: bytes, reason: str) -> None:
         self.poison[entry_id] = reason
 
+    async def find_posted(
+        self, shard: int, settlements: Sequence[tuple[str, int]]
+    ) -> tuple[str, frozenset[tuple[str, int]]]:
+        if self.is_away:
+            raise StoreUnavailableError("Postgres is away")
+        posted = (s for s in settlements if s[1] in self.numbers.get((s[0], shard), ()))
+        return self.cursor_id, frozenset(posted)
+
     async def committed(self, incarnations: Iterable[str]) -> Mapping[tuple[str, int], int]:
         wanted = set(incarnations)
         return {

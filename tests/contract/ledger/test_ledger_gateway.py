@@ -32,6 +32,13 @@ async def test_a_cold_ledger_loads_key_and_wallet_once(world: World) -> None:
     assert world.books.loads == [[key.account_id]]
 
 
+async def test_the_state_of_a_key_loads_key_and_wallet_as_a_reservation_does(world: World) -> None:
+    key = world.account(limit=1_000)
+    async with world.gateway() as ledger:
+        outcome, state, wallet = await ledger.key_state(key)
+        assert (outcome, state.limit_nanos, wallet.balance_nanos) == (Outcome.OK, 1_000, USD)
+
+
 async def test_what_postgres_does_not_know_is_answered_and_not_asked_twice(world: World) -> None:
     stranger = world.account()
     del world.books.credits[stranger.account_id]

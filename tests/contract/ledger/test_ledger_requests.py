@@ -20,6 +20,7 @@ from tests.support.ledger_bench import (
 )
 
 HOUR_MS = 3_600_000
+MARK_MS = HOUR_MS + 20 * 60_000
 A, B, C = request_id(1), request_id(2), request_id(3)
 
 
@@ -320,6 +321,22 @@ def test_a_clock_that_was_ahead_for_a_moment_forgets_nothing_too_early(funded: L
     funded.at(then)
     assert funded.settle(charge) in (Outcome.ALREADY_SETTLED, Outcome.NOT_FOUND)
     assert funded.balance() == (USD - 10, 0)
+
+
+def test_a_forgotten_id_that_was_looked_up_is_charged_once(funded: LedgerBench) -> None:
+    """What Postgres did not have, as of a moment since which every mark is here, was never made."""
+    charge = charge_of(hold_of(api_key(), A, 300), 120)
+    funded.sleep(HOUR_MS + 1)
+    first_mark_ms = funded.now_ms - MARK_MS
+    assert funded.settle(charge, known_ms=first_mark_ms - 1) is Outcome.NOT_FOUND
+    assert funded.settle(charge, known_ms=first_mark_ms) is Outcome.SETTLED_LATE
+    assert funded.settle(charge, known_ms=first_mark_ms) is Outcome.ALREADY_SETTLED
+    assert funded.balance() == (USD - 120, 0)
+    for _ in range(4):  # the mark goes; so has what the look-up said
+        funded.sleep(MARK_MS // 4 + 1)
+        funded.due()
+    assert funded.settle(charge, known_ms=first_mark_ms) is Outcome.NOT_FOUND
+    assert funded.balance() == (USD - 120, 0)
 
 
 def test_a_release_gives_back_and_writes_its_row(funded: LedgerBench) -> None:

@@ -149,6 +149,20 @@ async def test_an_entry_that_was_set_aside_leaves_no_gap_in_its_gateways_numbers
     assert await store.flushes.committed(["g", ""]) == {("g", 0): 3}
 
 
+async def test_cursor_and_posted_settlements_are_of_one_moment(
+    store: Store, shard: Shard0, make_account: MakeAccount
+) -> None:
+    account_id = await make_account()
+    asked = [("g", 1), ("g", 2), ("h", 1)]
+    assert await store.flushes.find_posted(0, asked) == ("0-0", frozenset())
+    assert await shard.flush(make_charge(account_id, incarnation="g", number=2)) == 1
+    assert await store.flushes.find_posted(0, asked) == ("1-0", {("g", 2)})
+    assert await store.flushes.find_posted(0, []) == ("1-0", frozenset())
+    assert await store.flushes.find_posted(1, asked) == ("0-0", frozenset())
+    with pytest.raises(LookupError):
+        await store.flushes.find_posted(9, asked)
+
+
 async def test_whoever_lost_the_fence_writes_nothing(
     store: Store, shard: Shard0, make_account: MakeAccount
 ) -> None:
