@@ -70,9 +70,10 @@ class Source(Protocol):
 @dataclass(slots=True)
 class PumpCounts:
     """`stranded` are charges that only recovery can post; `unexpected` ended in another way than
-    they were recorded. Both are alarms."""
+    they were recorded. Both are alarms. `late` came after their hold had expired."""
 
     settled: int = 0
+    late: int = 0
     stranded: int = 0
     unexpected: int = 0
     dropped: int = 0
@@ -97,8 +98,8 @@ class Pump:
         self._in_flight_max = in_flight_max
         self._queue: deque[Settlement] = deque()
         self._sources: deque[Source] = deque()
-        self._in_flight = 0
         self._forgotten: dict[Settlement, None] = {}
+        self._in_flight = 0
         self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks = TaskSet()
@@ -116,7 +117,6 @@ class Pump:
     def is_full(self) -> bool:
         return len(self._queue) >= self._queue_max
 
-    def offer(self, settlements: Iterable[Settlement]) -> None:
     @property
     def forgotten(self) -> list[Settlement]:
         """Of ids so old that the ledger does not know any more whether they were settled. They wait
@@ -135,6 +135,7 @@ class Pump:
         settlement.command = calls.looked_up(settlement.command, known_ms)
         self.offer((settlement,))
 
+    def offer(self, settlements: Iterable[Settlement]) -> None:
         self._queue.extend(settlements)
         self._send()
 
@@ -191,9 +192,9 @@ class Pump:
 
     def _refill(self) -> None:
         count = min(_REFILL, self._queue_max)
-        while self._sources and len(self._queue) < count:
         if len(self._forgotten) >= self._queue_max:
             return
+        while self._sources and len(self._queue) < count:
             found = self._sources[0].read(count)
             if not found:
                 self._sources.popleft()
@@ -223,7 +224,7 @@ class Pump:
         else:
             if outcome in _UNEXPECTED and _is_settle(settlement):
                 self.counts.unexpected += 1
-            self.counts.settled += 1
+            self.counts.late += outcome is Outcome.SETTLED_LATE
             # Another's number, from a journal that was left, says nothing of how far ours are.
             if outcome in _STORED and settlement.incarnation == self._incarnation:
                 shard, number = settlement.shard, settlement.number
