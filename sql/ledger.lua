@@ -359,16 +359,20 @@ local function shard_state(keys, args)
   return {s[1] or '', unflushed, found and 1 or 0}
 end
 
--- load_wallet(shard, wallet; generation, balance, sequence) -> ok | exists
--- Only where there is none: what is here knows more than Postgres does.
+-- load_wallet(shard, wallet; generation, balance, sequence, deadline_ms) -> ok | exists
+-- Only where there is none: what is here knows more than Postgres does. And not after its deadline:
+-- movements that find no wallet count as delivered after a while.
 local function load_wallet(keys, args)
-  local _, fault = tick(keys[1], args[1])
+  local shard, fault = tick(keys[1], args[1])
   if fault then
     return fault
   end
   local digits = string.gsub(args[2], '^%-', '')
-  if not natural(digits) or not natural(args[3]) then
-    return bad_call('a balance and a sequence are whole numbers')
+  if not (natural(digits) and natural(args[3]) and natural(args[4])) then
+    return bad_call('a balance, a sequence and a time are whole numbers')
+  end
+  if shard.raw > tonumber(args[4]) then
+    return redis.error_reply('DEADLINE ' .. text(shard.raw))
   end
   if redis.call('HEXISTS', keys[2], 'balance') == 1 then
     return 'exists'

@@ -76,11 +76,17 @@ def forget(shard: int, generation: int, incarnation: str) -> Command:
 
 
 def load_wallet(
-    shard: int, generation: int, account_id: UUID, balance_nanos: int, sequence: int
+    shard: int,
+    generation: int,
+    account_id: UUID,
+    balance_nanos: int,
+    sequence: int,
+    *,
+    deadline_ms: int,
 ) -> Command:
     keys = ShardKeys(shard)
     names = (keys.shard, keys.wallet(account_id))
-    return _fcall("ledger_load_wallet", names, generation, balance_nanos, sequence)
+    return _fcall("ledger_load_wallet", names, generation, balance_nanos, sequence, deadline_ms)
 
 
 def apply(

@@ -14,9 +14,12 @@ from proxy.domain.ports import Directory
 from proxy.ledger import calls
 from proxy.ledger.connection import Command
 from proxy.ledger.generations import FencedCalls
+from proxy.ledger.server_clock import ServerClock
 
 LOADS_MAX: Final = 1_000
 BATCH_MAX: Final = 200
+# Much less than the ten minutes after which a movement that found no wallet counts as delivered.
+LOAD_MS_MAX: Final = 60_000
 
 
 class Loader:
@@ -24,12 +27,14 @@ class Loader:
         self,
         directory: Directory,
         fenced: FencedCalls,
+        server_clock: ServerClock,
         *,
         loads_max: int = LOADS_MAX,
         batch_max: int = BATCH_MAX,
     ) -> None:
         self._directory = directory
         self._fenced = fenced
+        self._server_clock = server_clock
         self._loads_max = loads_max
         self._batch_max = batch_max
         self._wallets: dict[UUID, asyncio.Future[bool]] = {}
@@ -78,6 +83,7 @@ class Loader:
             _ = self._tasks.start(self._load_batch(batch), name="load wallets")
 
     async def _load_batch(self, batch: dict[UUID, int]) -> None:
+        deadline_ms = self._server_clock.in_ms(LOAD_MS_MAX)  # from before Postgres is read
         try:
             found = await self._directory.load_wallets(list(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn it
@@ -85,18 +91,20 @@ class Loader:
                 self._fail(account_id, error)
             return
         loads = [
-            self._install(account_id, shard, found.get(account_id))
+            self._install(account_id, shard, found.get(account_id), deadline_ms)
             for account_id, shard in batch.items()
         ]
         await asyncio.gather(*loads)
 
-    async def _install(self, account_id: UUID, shard: int, wallet: WalletState | None) -> None:
+    async def _install(
+        self, account_id: UUID, shard: int, wallet: WalletState | None, deadline_ms: int
+    ) -> None:
         if wallet is None:
             self._tell(account_id, found=False)
             return
         balance, sequence = wallet.balance_nanos, wallet.sequence
         load: Callable[[int], Command] = lambda generation: calls.load_wallet(  # noqa: E731
-            shard, generation, account_id, balance, sequence
+            shard, generation, account_id, balance, sequence, deadline_ms=deadline_ms
         )
         try:
             await self._fenced.call(shard, load)

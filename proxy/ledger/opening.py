@@ -55,7 +55,7 @@ async def open_ledger(
         incarnation = str(mint_uuid7(clock))
         server_clock = ServerClock(clock)
         lease_ms = lease_seconds * _MS
-        loader = Loader(directory, fenced)
+        loader = Loader(directory, fenced, server_clock)
         pump = Pump(
             link, incarnation=incarnation, load_wallet=loader.load_wallet, queue_max=queue_max
         )

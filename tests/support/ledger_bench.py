@@ -113,8 +113,20 @@ class LedgerBench:
     def open_shard(self) -> Outcome:
         return self.outcome(calls.open_shard(SHARD, self.generation, LEASE_MS))
 
-    def wallet(self, nanos: int, *, account_id: UUID = ACCOUNT, sequence: int = 1) -> Outcome:
-        return self.outcome(calls.load_wallet(SHARD, self.generation, account_id, nanos, sequence))
+    def wallet(
+        self,
+        nanos: int,
+        *,
+        account_id: UUID = ACCOUNT,
+        sequence: int = 1,
+        within_ms: int = 2_000,
+    ) -> Outcome:
+        deadline_ms = self.now_ms + within_ms
+        return self.outcome(
+            calls.load_wallet(
+                SHARD, self.generation, account_id, nanos, sequence, deadline_ms=deadline_ms
+            )
+        )
 
     def key(self, key: ApiKey, spend: dict[int, int] | None = None) -> Outcome:
         nanos = {start: Nanos(spent) for start, spent in (spend or {}).items()}

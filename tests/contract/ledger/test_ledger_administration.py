@@ -41,6 +41,14 @@ def test_a_wallet_is_loaded_only_where_there_is_none(bench: LedgerBench) -> None
     assert wallet.last_stream_id == "0-0"
 
 
+def test_a_balance_that_arrives_late_makes_no_wallet(bench: LedgerBench) -> None:
+    """It may lack a movement that was counted as delivered, because no wallet was there."""
+    with pytest.raises(redis.ResponseError, match="DEADLINE"):
+        bench.wallet(5, within_ms=-1)
+    assert bench.snapshot() is None
+    assert bench.wallet(5, within_ms=0) is Outcome.OK
+
+
 def test_movements_are_applied_in_their_order_and_once(bench: LedgerBench) -> None:
     assert bench.apply(1, 10) is Outcome.UNKNOWN_WALLET
     bench.wallet(0, sequence=0)
@@ -56,7 +64,7 @@ def test_movements_are_applied_in_their_order_and_once(bench: LedgerBench) -> No
 
 @pytest.mark.parametrize("balance", ["1.5", "1e3", "", "-", "+1", "9007199254740992"])
 def test_an_amount_that_is_no_whole_number_is_refused(bench: LedgerBench, balance: str) -> None:
-    command = calls.load_wallet(SHARD, 1, request_id(1), balance, 1)  # type: ignore[arg-type]
+    command = calls.load_wallet(SHARD, 1, request_id(1), balance, 1, deadline_ms=bench.now_ms)  # type: ignore[arg-type]
     with pytest.raises(redis.ResponseError, match="BADCALL"):
         bench.call(command)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from proxy.domain.account import Reset
-from proxy.domain.clock import ms_of
+from proxy.domain.clock import SystemClock, ms_of
 from proxy.domain.errors import LedgerUnavailableError, OverloadedError, StoreUnavailableError
 from proxy.domain.outcome import Outcome
 from proxy.domain.usage import UsageSource
-from proxy.ledger.faults import LedgerSetupError
+from proxy.ledger.faults import LedgerSetupError, RefusedError
 from routing.money import Nanos
 from tests.support.ledger_bench import USD, hold_of
 from tests.support.ledger_world import World, charge, held, reconnected, until
@@ -372,6 +372,39 @@ async def test_more_loads_than_postgres_can_bear_are_refused(world: World) -> No
                 await ledger.reserve(keys[5], world.id(), Nanos(1), 0)
             world.books.gate.set()
         assert {task.result().outcome for task in tasks} == {Outcome.OK}
+
+
+async def test_a_balance_that_was_read_long_ago_makes_no_wallet(world: World) -> None:
+    """A gateway that slept between the two may have missed a credit: without a wallet to go to, it
+    counts as delivered after ten minutes."""
+    key = world.account()
+    clock = _MovableClock()
+    world.books.gate = asyncio.Event()
+
+    async def sleep_while_it_is_read() -> None:
+        await until(lambda: world.books.loads)
+        clock.moved_ms = 0
+        assert world.books.gate is not None
+        world.books.gate.set()
+
+    async with world.gateway(clock=clock) as ledger:
+        load = ledger._loader.load_wallet
+        clock.moved_ms = -2 * 60_000  # so it was two minutes ago that it asked
+        refused, _ = await asyncio.gather(
+            load(key.account_id, key.shard), sleep_while_it_is_read(), return_exceptions=True
+        )
+        assert isinstance(refused, RefusedError)
+        assert refused.code == "DEADLINE"
+        assert await world.worker.wallets.snapshot(key.account_id, key.shard) is None
+        assert await load(key.account_id, key.shard)
+        assert await world.wallet(key) == (USD, 0)
+
+
+class _MovableClock(SystemClock):
+    moved_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return super().monotonic_ms() + self.moved_ms
 
 
 async def test_postgres_away_is_said_and_tried_again(world: World) -> None:
