@@ -2,16 +2,21 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+from prometheus_client import CollectorRegistry
+
 from proxy.billing.sweep import sweep_once
+from proxy.billing.verify import Verification, verify
 from proxy.dialect.estimate import Estimator
 from proxy.dialect.select import path_of
+from proxy.domain.charge import Charge
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.ports import Upstreams
-from proxy.domain.settings import Settings
+from proxy.domain.settings import Address, Settings
+from proxy.domain.usage import Usage
 from proxy.edge.authenticate import Authenticator
 from proxy.edge.live_table import LiveTable
 from proxy.gateway.attempts import Attempts
@@ -19,23 +24,29 @@ from proxy.gateway.cover import Cover
 from proxy.gateway.gateway import Bounds, Gateway
 from proxy.gateway.plan import Planner
 from proxy.gateway.relay import Relay
-from proxy.http.app import make_app
+from proxy.gateway.settlement import Observe
+from proxy.http.admin import open_admin
+from proxy.http.app import App, make_app
 from proxy.http.ports import Parts
 from proxy.http.server import open_server
+from proxy.jobs.measuring import Measuring
 from proxy.jobs.reload import Reloading
 from proxy.jobs.run import Job, running_jobs
+from proxy.jobs.verifying import Verifying
 from proxy.ledger.gateway_ledger import RedisLedger
 from proxy.ledger.opening import FLUSH_LEASE_SECONDS, open_ledger, open_worker_ledger
 from proxy.ledger.worker_ledger import WorkerLedger
-from proxy.observe.log import log_charge
+from proxy.observe.log import log_charge, log_statement
+from proxy.observe.metrics import CONTENT_TYPE, Metrics
 from proxy.store.migrate import check_migrated
 from proxy.store.pool import Store, open_store
-from proxy.upstream.client import open_upstreams
+from proxy.upstream.client import HttpUpstreams, open_upstreams
 from proxy.vault import KeyHasher
 
 _SETTLE_SECONDS = 10  # after the last request, for charges that the ledger has not answered
 _EXPIRE_BATCH = 500
 _KEY_SECONDS = 5  # for Postgres, while a client waits
+_VERIFIED_BATCHES = 100  # of each chain, at every turn; `apilink ledger verify` takes more
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +59,35 @@ class RunningGateway:
     live_table: LiveTable
 
 
+def new_metrics() -> Metrics:
+    """One for each process, shared by all that runs in it."""
+    return Metrics(CollectorRegistry())
+
+
+def open_metrics(
+    metrics: Metrics, address: Address | None
+) -> AbstractAsyncContextManager[str | None]:
+    """Serves them until left, and yields their URL; without an address does nothing. Raises
+    AdminAddressError."""
+    if address is None:
+        return nullcontext()
+    return open_admin(address, render=metrics.render, content_type=CONTENT_TYPE)
+
+
 @asynccontextmanager
 async def open_gateway(
     settings: Settings,
     live_table: LiveTable,
     *,
     environ: Mapping[str, str],
+    metrics: Metrics | None = None,
     clock: Clock | None = None,
     ssl_context: ssl.SSLContext | None = None,
     reuse_port: bool = False,
 ) -> AsyncIterator[RunningGateway]:
     """Serves until left; then lets requests end, cuts what does not, and settles it all."""
     clock = clock or SystemClock()
+    metrics = metrics or new_metrics()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
             open_store(settings.database_url, timeout_seconds=_KEY_SECONDS)
@@ -79,15 +107,18 @@ async def open_gateway(
                 ssl_context=ssl_context,
             )
         )
-        gateway = _gateway_of(settings, live_table, ledger, upstreams, clock)
+        observe = _observe(metrics)
+        gateway = _gateway_of(settings, live_table, ledger, upstreams, clock, observe)
         stack.push_async_callback(gateway.close, seconds=settings.shutdown_seconds_max)
         jobs = _gateway_jobs(reloading, gateway, ledger, store)
         await stack.enter_async_context(running_jobs(jobs))
-        parts = _parts_of(settings, live_table, gateway, ledger, store, upstreams, clock)
+        parts = _parts_of(settings, live_table, gateway, ledger, store, upstreams, clock, metrics)
         stack.push_async_callback(parts.authenticator.close)
+        app = make_app(parts, settings)
+        _watch_gateway(metrics, app, ledger, upstreams)
         base_url = await stack.enter_async_context(
             open_server(
-                make_app(parts, settings),
+                app,
                 settings,
                 cut=lambda: gateway.close(seconds=0),
                 reuse_port=reuse_port,
@@ -117,6 +148,7 @@ def _gateway_of(
     ledger: RedisLedger,
     upstreams: Upstreams,
     clock: Clock,
+    observe: Observe,
 ) -> Gateway:
     rng = random.Random()  # noqa: S311 - which route's turn it is, is no secret
     return Gateway(
@@ -135,8 +167,17 @@ def _gateway_of(
             drain_seconds_max=settings.drain_seconds_max,
             keepalive_comment_seconds=settings.keepalive_comment_seconds,
         ),
-        observe=log_charge,
+        observe=observe,
     )
+
+
+def _observe(metrics: Metrics) -> Observe:
+    def observe(charge: Charge, usage: Usage) -> None:
+        metrics.observe(charge, usage)
+        log_charge(charge)
+        log_statement(charge, usage)
+
+    return observe
 
 
 def _parts_of(
@@ -147,6 +188,7 @@ def _parts_of(
     store: Store,
     upstreams: Upstreams,
     clock: Clock,
+    metrics: Metrics,
 ) -> Parts:
     return Parts(
         gateway=gateway,
@@ -162,6 +204,29 @@ def _parts_of(
         is_available=upstreams.is_available,
         clock=clock,
         checks={"ledger": lambda: ledger.is_connected},
+        count_error=metrics.count_error,
+    )
+
+
+def _watch_gateway(
+    metrics: Metrics, app: App, ledger: RedisLedger, upstreams: HttpUpstreams
+) -> None:
+    counts = ledger.counts
+    metrics.watch(
+        {
+            "apilink_open_requests": lambda: app.requests_open,
+            "apilink_open_holds": lambda: ledger.open_holds,
+            "apilink_ledger_connected": lambda: int(ledger.is_connected),
+            "apilink_lost_shards": lambda: len(ledger.lost_shards),
+            "apilink_pump_backlog_settlements": lambda: ledger.backlog,
+            "apilink_settlements": lambda: counts.settled,
+            "apilink_late_settlements": lambda: counts.late,
+            "apilink_stranded_settlements": lambda: counts.stranded,
+            "apilink_unexpected_settlements": lambda: counts.unexpected,
+            "apilink_dropped_releases": lambda: counts.dropped,
+            "apilink_journal_bytes": lambda: ledger.journal_bytes,
+            "apilink_upstream_breaker_state": upstreams.breaker_states,
+        }
     )
 
 
@@ -190,10 +255,15 @@ async def _settled(ledger: RedisLedger) -> None:
 
 @asynccontextmanager
 async def open_worker(
-    settings: Settings, *, owner: str, clock: Clock | None = None
+    settings: Settings,
+    *,
+    owner: str,
+    metrics: Metrics | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[WorkerLedger]:
     """Runs the jobs until left. Yields once every shard is open."""
     clock = clock or SystemClock()
+    metrics = metrics or new_metrics()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_url))
         await check_migrated(store.database)
@@ -214,6 +284,7 @@ async def open_worker(
         )
         await ledger.open_shards_once()
         jobs = _worker_jobs(settings, store, ledger, clock)
+        jobs += _watching_jobs(metrics, store, ledger, clock)
         await stack.enter_async_context(running_jobs(jobs))
         yield ledger
 
@@ -238,6 +309,39 @@ def _worker_jobs(settings: Settings, store: Store, ledger: WorkerLedger, clock: 
         jobs.append(_flush_job(settings, ledger, shard))
         jobs.append(_expire_job(ledger, shard))
     return jobs
+
+
+def _watching_jobs(metrics: Metrics, store: Store, ledger: WorkerLedger, clock: Clock) -> list[Job]:
+    verifying = Verifying(
+        lambda: verify(store, ledger.wallets, chain_batches_max=_VERIFIED_BATCHES), clock
+    )
+    measuring = Measuring(store.shards.cursors, ledger.wallets, clock)
+    _watch_worker(metrics, verifying, measuring)
+    return [
+        Job("measure", interval_ms=5_000, timeout_seconds=10, step=measuring.measure_once),
+        Job("verify", interval_ms=60_000, timeout_seconds=300, step=verifying.verify_once),
+    ]
+
+
+def _watch_worker(metrics: Metrics, verifying: Verifying, measuring: Measuring) -> None:
+    def last(of: Callable[[Verification], int]) -> Callable[[], float]:
+        return lambda: verifying.read(of)
+
+    metrics.watch(
+        {
+            "apilink_flush_lag_seconds": measuring.lag_seconds,
+            "apilink_unflushed_entries": measuring.entries,
+            "apilink_unflushed_nanos": last(lambda found: found.unflushed_nanos),
+            "apilink_quarantined_entries": last(lambda found: found.quarantined_entries),
+            "apilink_quarantined_nanos": last(lambda found: found.quarantined_nanos),
+            "apilink_debt_nanos": last(lambda found: found.debt_nanos),
+            "apilink_undelivered_nanos": last(lambda found: found.undelivered_nanos),
+            "apilink_ledger_difference_nanos": last(lambda found: found.total_difference_nanos),
+            "apilink_ledger_faults": last(lambda found: len(found.faults)),
+            "apilink_ledger_verdict": verifying.verdicts,
+            "apilink_ledger_verified_timestamp_seconds": verifying.known_seconds,
+        }
+    )
 
 
 def _flush_job(settings: Settings, ledger: WorkerLedger, shard: int) -> Job:

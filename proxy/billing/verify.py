@@ -37,6 +37,7 @@ class Verification:
 
     `differences` names the first hundred accounts (positive: the ledger has more than Postgres
     explains); `faults` are what is wrong with the books; `away` says which store did not answer.
+    `debt_nanos` adds up balances below zero, the ledger's where it has loaded the wallet.
     """
 
     wallets: int = 0
@@ -46,10 +47,16 @@ class Verification:
     quarantined_nanos: int = 0
     quarantined_entries: int = 0
     undelivered_nanos: int = 0
+    unflushed_nanos: int = 0
+    debt_nanos: int = 0
     book_difference_nanos: int = 0
     batches: int = 0
     faults: list[str] = field(default_factory=list)
     away: str | None = None
+
+    @property
+    def total_difference_nanos(self) -> int:
+        return self.difference_nanos + self.book_difference_nanos
 
     @property
     def verdict(self) -> Verdict:
@@ -62,6 +69,8 @@ class Verification:
 class _Compared:
     difference_nanos: int
     undelivered_nanos: int
+    unflushed_nanos: int
+    balance_nanos: int
 
 
 async def verify(
@@ -103,7 +112,10 @@ async def _verify_batch(
         found.quarantined_nanos += position.quarantined_nanos
         if result is None:
             found.unloaded += 1
+            found.debt_nanos += max(0, -position.balance_nanos)
             continue
+        found.debt_nanos += max(0, -result.balance_nanos)
+        found.unflushed_nanos += result.unflushed_nanos
         found.undelivered_nanos += result.undelivered_nanos
         found.difference_nanos += abs(result.difference_nanos)
         if result.difference_nanos and len(found.differences) < _SHOWN_MAX:
@@ -125,7 +137,12 @@ async def _compare(store: Store, wallets: Wallets, position: Position) -> _Compa
         + (-moved if is_behind else moved)
         - position.quarantined_nanos
     )
-    return _Compared(state.balance_nanos - expected, moved if is_behind else 0)
+    return _Compared(
+        difference_nanos=state.balance_nanos - expected,
+        undelivered_nanos=moved if is_behind else 0,
+        unflushed_nanos=charged,
+        balance_nanos=state.balance_nanos,
+    )
 
 
 async def _charged_since(wallets: Wallets, position: Position, state: WalletState) -> int:

@@ -8,6 +8,7 @@ from proxy.commands.context import fail, settings_of
 from proxy.domain.errors import ApiError, LedgerUnavailableError, StoreUnavailableError
 from proxy.domain.settings import Settings
 from proxy.edge.live_table import LiveTable
+from proxy.http.admin import AdminAddressError
 from proxy.ledger.address import parse_redis_url
 from proxy.ledger.faults import LedgerSetupError
 from proxy.store.database import BadDsnError
@@ -36,7 +37,7 @@ def booting(settings: Settings) -> Iterator[None]:
         raise BootError(f"APILINK_REDIS_URL: Redis does not answer: {_cause(error)}") from error
     except LedgerSetupError as error:
         raise BootError(f"APILINK_REDIS_URL: {error}") from error
-    except (ShardCountError, MigrationError) as error:
+    except (ShardCountError, MigrationError, AdminAddressError) as error:
         raise BootError(str(error)) from error
     except ApiError as error:
         raise BootError(f"{error.code}: {error.message}") from error
@@ -52,6 +53,11 @@ def settings_for_boot() -> Settings:
     except ValueError as error:
         fail(f"APILINK_REDIS_URL: {error}")
     return settings
+
+
+def said_of(metrics_url: str | None) -> dict[str, str]:
+    """For the line that says ready."""
+    return {} if metrics_url is None else {"metrics_url": metrics_url}
 
 
 def live_table_of(settings: Settings) -> LiveTable:

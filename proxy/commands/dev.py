@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from proxy.app import open_gateway, open_worker
+from proxy.app import new_metrics, open_gateway, open_metrics, open_worker
 from proxy.commands.context import fail, print_json
 from proxy.commands.loop import run_until_stopped
 from proxy.dev.binaries import NoServerError
@@ -34,6 +34,7 @@ from proxy.domain.settings import (
     parse_settings,
 )
 from proxy.edge.live_table import LiveTable
+from proxy.http.admin import AdminAddressError
 from proxy.observe.log import configure_logging
 from proxy.store.migrate import MigrationError, migrate
 from proxy.store.pool import open_store
@@ -45,6 +46,14 @@ from routing.table import RoutingTable
 
 # About the pace of a mid-sized model: slow enough to see that it streams.
 _PACE: Final = Pace(first_token_ms=250, tokens_per_second=60)
+_TOLD: Final = (  # in words and with status 2
+    SettingsError,
+    ApiError,
+    ServerError,
+    NoServerError,
+    MigrationError,
+    AdminAddressError,
+)
 
 
 @click.command(epilog="Example: apilink dev --data-dir .apilink --listen 127.0.0.1:8080")
@@ -84,7 +93,7 @@ def dev(data_dir: Path, listen: str, routing: Path, *, with_simulator: bool) -> 
     reasons: list[str] = []
     try:
         run_until_stopped(lambda stop: starting.run(stop, environment(), simulator=with_simulator))
-    except* (SettingsError, ApiError, ServerError, NoServerError, MigrationError) as group:
+    except* _TOLD as group:
         reasons += [reason for error in _leaves(group) for reason in _reasons(error)]
     if reasons:
         fail(*reasons)
@@ -133,9 +142,15 @@ class _Dev:
             demo_key = await self._prepare_store(settings)
             self._phases.done("schema and demo key")
             live_table = await self._live_table(stack, environ, simulator=simulator)
-            await stack.enter_async_context(open_worker(settings, owner=f"dev:{os.getpid()}"))
+            metrics = new_metrics()
+            await stack.enter_async_context(open_metrics(metrics, settings.admin_listen))
+            await stack.enter_async_context(
+                open_worker(settings, owner=f"dev:{os.getpid()}", metrics=metrics)
+            )
             gateway = await stack.enter_async_context(
-                open_gateway(settings, live_table, environ=environ, clock=self._clock)
+                open_gateway(
+                    settings, live_table, environ=environ, metrics=metrics, clock=self._clock
+                )
             )
             self._phases.done("gateway")
             bound = gateway.base_url.partition("://")[2]

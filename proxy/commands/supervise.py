@@ -14,7 +14,7 @@ from proxy.domain.clock import Clock
 from proxy.edge.respond import log_mistake
 
 Ready = Callable[[], None]
-Work = Callable[[Ready], None]
+Work = Callable[[int, Ready], None]
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT)
 _WATCHED: Final = {*_STOP, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1}
@@ -32,11 +32,13 @@ class Supervisor:
     """
 
     def __init__(self, count: int, work: Work, *, clock: Clock) -> None:
-        """`work` calls what it is given once it serves."""
+        """`work` is given its place from 0 on, which its successor inherits, and what to call once
+        it serves."""
         self._count = count
         self._work = work
         self._clock = clock
         self._born_ms: dict[int, int] = {}  # of each living process
+        self._places: dict[int, int] = {}  # the same
         self._has_started = False
         self._is_stopping = False
         self._deaths = 0
@@ -84,6 +86,7 @@ class Supervisor:
 
     def _buried(self, pid: int, code: int) -> None:
         lived_ms = self._clock.monotonic_ms() - self._born_ms.pop(pid)
+        del self._places[pid]
         if self._is_stopping:
             return
         if not self._has_started and code == EXIT_BAD_CONFIG:
@@ -109,14 +112,16 @@ class Supervisor:
 
     def _fork(self) -> None:
         parent = os.getpid()
+        place = min(set(range(self._count)) - set(self._places.values()))
         pid = os.fork()
         if pid:
             self._born_ms[pid] = self._clock.monotonic_ms()
+            self._places[pid] = place
             return
         code = 1
         try:
             _become_child(parent)
-            self._work(lambda: os.kill(parent, signal.SIGUSR1))
+            self._work(place, lambda: os.kill(parent, signal.SIGUSR1))
             code = 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1

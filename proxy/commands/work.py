@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 import click
 
-from proxy.app import open_worker
-from proxy.commands.boot import BootError, booting, settings_for_boot
+from proxy.app import new_metrics, open_metrics, open_worker
+from proxy.commands.boot import BootError, booting, said_of, settings_for_boot
 from proxy.commands.context import fail, print_json
 from proxy.commands.loop import freeze_boot_objects, run_until_stopped
 from proxy.observe.log import configure_logging
@@ -26,10 +26,13 @@ def work() -> None:
 
     async def main(stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
+            metrics = new_metrics()
             with booting(settings):
-                await stack.enter_async_context(open_worker(settings, owner=owner))
+                serving = open_metrics(metrics, settings.admin_listen)
+                metrics_url = await stack.enter_async_context(serving)
+                await stack.enter_async_context(open_worker(settings, owner=owner, metrics=metrics))
             freeze_boot_objects()
-            print_json({"event": "ready", "pid": os.getpid()})
+            print_json({"event": "ready", "pid": os.getpid(), **said_of(metrics_url)})
             await stop.wait()
 
     try:

@@ -51,6 +51,14 @@ class WalletState:
         return Nanos(self.balance_nanos - self.held_nanos)
 
 
+@dataclass(frozen=True, slots=True)
+class Unflushed:
+    """A shard's charges that are past a cursor; the oldest one's moment, None where none is."""
+
+    entries: int
+    oldest_ms: int | None
+
+
 @dataclass(slots=True)
 class Hold:
     """An open reservation. The ledger renews its lease; `amount_nanos` grows by extension."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from proxy.domain.account import ApiKey
 from proxy.domain.charge import Charge
-from proxy.domain.outcome import Hold, KeyState, Outcome, Reserved, WalletState
+from proxy.domain.outcome import Hold, KeyState, Outcome, Reserved, Unflushed, WalletState
 from routing.money import Nanos
 from routing.table import Dialect, Endpoint, Route
 
@@ -192,3 +192,6 @@ class Wallets(Protocol):
         self, account_id: UUID, shard: int, after_id: str, until_id: str
     ) -> Nanos:
         """The sum of an account's stream entries in (after_id, until_id]."""
+
+    async def unflushed(self, shard: int, cursor_id: str) -> Unflushed:
+        """What the shard's stream has past a cursor."""

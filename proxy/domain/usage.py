@@ -24,5 +24,10 @@ class Usage:
     upstream_cost_nanos: Nanos | None = None
     clamped: bool = False  # a sub-count was impossible and was cut to its whole
 
+    @property
+    def is_empty(self) -> bool:
+        """The upstream states that nothing was used, which is true of no answer."""
+        return self.source is UsageSource.REPORTED and self.quantities == Quantities()
+
 
 NO_USAGE = Usage(Quantities(), UsageSource.NONE)

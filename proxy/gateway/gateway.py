@@ -23,7 +23,7 @@ from proxy.gateway.journey import Journey, Phase
 from proxy.gateway.plan import Planner
 from proxy.gateway.refusals import reservation_refusal
 from proxy.gateway.relay import Relay
-from proxy.gateway.settlement import Settlement
+from proxy.gateway.settlement import Observe, Settlement
 from routing.table import RoutingTable
 
 _KEEPALIVE: Final = b": keep-alive\n\n"
@@ -59,7 +59,7 @@ class Gateway:
         estimator: Estimator,
         clock: Clock,
         bounds: Bounds,
-        observe: Callable[[Charge], None],
+        observe: Observe,
     ) -> None:
         self._table = table
         self._planner = planner

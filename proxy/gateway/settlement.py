@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from proxy.dialect.estimate import Estimator
 from proxy.domain.charge import Charge
@@ -12,7 +13,7 @@ from proxy.domain.usage import Usage, UsageSource
 from proxy.gateway.journey import Journey
 from routing.money import WALLET_NANOS_MAX
 
-Observe = Callable[[Charge], None]
+Observe = Callable[[Charge, Usage], None]  # and the statement that the charge was made of
 
 
 class Settlement:
@@ -47,12 +48,12 @@ class Settlement:
         candidate = self._journey.candidate
         if candidate is not None and charge.charged_nanos > WALLET_NANOS_MAX:
             # Nobody could have bought it: a statement that is not true, and that no ledger takes.
-            usage = self._journey.estimated(candidate, self._estimator)
+            usage = replace(self._journey.estimated(candidate, self._estimator), clamped=True)
             charge = self._journey.charge(self.hold, status, usage, now_ms)
         self.charge = charge
         self._written = self._ledger.record(self.hold, charge)
         self._learn(usage)
-        self._observe(charge)
+        self._observe(charge, usage)
 
     async def written(self) -> Charge:
         """The charge, once it is in the journal: from then on the final byte may leave."""

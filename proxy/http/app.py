@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from proxy.domain.clock import Clock
-from proxy.domain.errors import ClientGoneError, OverloadedError
+from proxy.domain.errors import ApiError, ClientGoneError, InternalError, OverloadedError
 from proxy.domain.ids import mint_uuid7
 from proxy.domain.settings import Settings
 from proxy.edge import headers as edge_headers
@@ -37,9 +38,16 @@ class App:
     """Knows aiohttp's request and nothing of its application, so that the path is short."""
 
     def __init__(
-        self, routes: Routes, clock: Clock, *, requests_open_max: int, stall_seconds_max: int
+        self,
+        routes: Routes,
+        clock: Clock,
+        *,
+        count_error: Callable[[str], None],
+        requests_open_max: int,
+        stall_seconds_max: int,
     ) -> None:
         self.clock = clock
+        self._count_error = count_error
         self._routes = routes
         self._requests_open_max = requests_open_max
         self._stall_seconds_max = stall_seconds_max
@@ -107,6 +115,7 @@ class App:
 
     async def _tell(self, error: Exception, arrival: Arrival, dialect: Dialect) -> None:
         client = arrival.client
+        self._count_error(error.code if isinstance(error, ApiError) else InternalError.code)
         if client.has_started:
             # Too late for an answer: closing without the last chunk tells that it is not whole.
             log_mistake(error, arrival.request_id)
@@ -145,6 +154,7 @@ def make_app(parts: Parts, settings: Settings) -> App:
     return App(
         Routes(exact, {"/v1/models/": get(models.one)}),
         parts.clock,
+        count_error=parts.count_error,
         requests_open_max=settings.requests_open_max,
         stall_seconds_max=STALL_SECONDS_MAX,
     )

@@ -52,7 +52,8 @@ class UsageReader(Protocol):
 class Parts:
     """The collaborators of `proxy.http.app.make_app`.
 
-    `table` answers with the table now loaded; `checks` are what readiness depends on, by name.
+    `table` answers with the table now loaded; `checks` are what readiness depends on, by name;
+    `count_error` is told the code of every error that a client gets.
     """
 
     gateway: Gateway
@@ -63,3 +64,4 @@ class Parts:
     is_available: Callable[[Route], bool]
     clock: Clock
     checks: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
+    count_error: Callable[[str], None] = lambda _: None

@@ -82,6 +82,11 @@ class RedisLedger:
         return self._pump.backlog
 
     @property
+    def journal_bytes(self) -> int:
+        """Of all journals that this process answers for."""
+        return self._journals.size_bytes()
+
+    @property
     def is_connected(self) -> bool:
         return self._fenced.is_up
 

@@ -109,6 +109,11 @@ class Segments:
     def numbers(self) -> list[int]:
         return sorted(int(path.stem) for path in self.directory.glob(f"*{_SUFFIX}"))
 
+    def size_bytes(self) -> int:
+        """What is set aside as damaged included."""
+        with os.scandir(self.directory) as found:
+            return sum(entry.stat().st_size for entry in found)
+
     def path(self, segment: int) -> Path:
         return self.directory / f"{segment:08d}{_SUFFIX}"
 

@@ -25,6 +25,11 @@ class Journals:
     def adopted(self) -> int:
         return len(self._adopted)
 
+    def size_bytes(self) -> int:
+        """On the disk, as of now."""
+        adopted = sum(journal.segments.size_bytes() for journal in self._adopted)
+        return self._own.segments.size_bytes() + adopted
+
     def adopt(self, pump: Pump) -> int:
         """Takes what no living process holds, and settles it again: what was settled stays so."""
         found = adopt_journals(self._root)

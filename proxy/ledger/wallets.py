@@ -4,7 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from proxy.domain.account import ApiKey
-from proxy.domain.outcome import Outcome, WalletState
+from proxy.domain.outcome import Outcome, Unflushed, WalletState
 from proxy.ledger import calls
 from proxy.ledger.faults import as_unavailable
 from proxy.ledger.generations import FencedCalls
@@ -61,3 +61,11 @@ class RedisWallets:
                 total += found
                 after_id = last_id.decode()
         return Nanos(total)
+
+    async def unflushed(self, shard: int, cursor_id: str) -> Unflushed:
+        with as_unavailable():
+            _, entries, _ = await self._link.call(*calls.shard_state(shard, cursor_id))
+            found = await self._link.call(
+                "XRANGE", calls.ShardKeys(shard).charges, f"({cursor_id}", "+", "COUNT", 1
+            )
+        return Unflushed(entries, int(found[0][0].partition(b"-")[0]) if found else None)

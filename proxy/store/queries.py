@@ -45,6 +45,7 @@ class Queries:
     list_book_differences: str
     list_chains: str
     list_committed: str
+    list_cursors: str
     list_entries: str
     list_generations: str
     list_keys: str

@@ -18,6 +18,11 @@ class PostgresShards:
         rows = await self._database.fetch(self._queries.list_generations)
         return {row["shard"]: row["generation"] for row in rows}
 
+    async def cursors(self) -> Mapping[int, str]:
+        """How far each shard's charges are in here: a stream id."""
+        rows = await self._database.fetch(self._queries.list_cursors)
+        return {row["shard"]: row["cursor_stream_id"] for row in rows}
+
     async def bump(self, shard: int) -> int:
         """Raises LookupError where there is no such shard."""
         generation = await self._database.fetchval(self._queries.bump_generation, shard)

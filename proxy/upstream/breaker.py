@@ -1,11 +1,18 @@
 """When to leave an upstream alone, and when to try it again."""
 
+from enum import IntEnum
 from typing import Final
 
 FAILURES_MAX: Final = 5  # consecutive
 OPEN_MS_MIN: Final = 1_000
 OPEN_MS_MAX: Final = 60_000
 TRIAL_MS: Final = 30_000  # a trial that never reports (its client left) lapses
+
+
+class BreakerState(IntEnum):
+    CLOSED = 0
+    HALF_OPEN = 1  # a trial may begin, or runs
+    OPEN = 2
 
 
 class Breaker:
@@ -26,6 +33,11 @@ class Breaker:
         if self._open_until_ms is None:
             return True
         return now_ms >= self._open_until_ms and now_ms >= self._trial_until_ms
+
+    def state(self, now_ms: int) -> BreakerState:
+        if self._open_until_ms is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now_ms < self._open_until_ms else BreakerState.HALF_OPEN
 
     def enter(self, now_ms: int) -> bool:
         """The same for a request that begins: half open, it becomes the one trial."""

@@ -15,7 +15,7 @@ from proxy import __version__
 from proxy.domain.clock import Clock
 from proxy.domain.errors import NotConnectedError
 from proxy.domain.ports import Reply, UpstreamRequest
-from proxy.upstream.breaker import Breaker
+from proxy.upstream.breaker import Breaker, BreakerState
 from proxy.upstream.credentials import Credential, Keyring, NoCredentialError
 from proxy.upstream.idle import TICK_SECONDS, IdleWatch
 from proxy.upstream.reply import HttpReply
@@ -68,6 +68,11 @@ class HttpUpstreams:
         return self._health_of(route).breaker.allows(now_ms) and self._keyring.is_available(
             route.upstream, now_ms
         )
+
+    def breaker_states(self) -> dict[str, BreakerState]:
+        """Of every upstream that a request was routed to, by its id."""
+        now_ms = self._clock.monotonic_ms()
+        return {name: health.breaker.state(now_ms) for name, health in self._health.items()}
 
     def has_credential(self, upstream_id: str) -> bool:
         upstream = self._find_upstream(upstream_id)

@@ -21,7 +21,7 @@ from proxy.observe.log import configure_logging
 folder = pathlib.Path(sys.argv[1])
 configure_logging("info")
 
-def work(ready):
+def work(place, ready):
     if (folder / "broken").exists():
         sys.exit(2)
     if (folder / "raises").exists():

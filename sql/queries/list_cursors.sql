@@ -1,0 +1,1 @@
+SELECT shard, cursor_stream_id FROM shards
