@@ -8,6 +8,7 @@ Everything else passes as it came.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from proxy.domain.errors import UnsupportedParameterError
 from routing.table import Carries
 
 _CONTENT_NEEDS: Final[Mapping[str, Carries]] = {
@@ -42,9 +43,33 @@ HINTS: Final = frozenset(
 )
 _NESTED_HINT: Final = "cache_control"
 
+# What makes an upstream fetch from others, or run another model: no route says who they are, no
+# hold bounds what they bring into the prompt, and no price says what they cost.
+_FETCHES: Final = ("enable_search", "plugins", "search_parameters", "web_search_options")
+_KIND_CHARS_MAX: Final = 64
+_CLIENTS_TOOLS: Final = (None, "function", "custom")  # the client runs these, not the upstream
+
 
 def needs_of(body: Mapping[str, Any]) -> frozenset[Carries]:
     return frozenset(_needs(body))
+
+
+def check_fetches(body: Mapping[str, Any]) -> None:
+    """Raises UnsupportedParameterError."""
+    for name in _FETCHES:
+        if body.get(name) or body.get(name) == {}:
+            raise _fetches(name, name)
+    for index, tool in enumerate(_dicts(body.get("tools"))):
+        kind = tool.get("type")
+        if kind not in _CLIENTS_TOOLS:
+            raise _fetches(f"tools[{index}].type", f"The tool {str(kind)[:_KIND_CHARS_MAX]!r}")
+
+
+def _fetches(param: str, what: str) -> UnsupportedParameterError:
+    return UnsupportedParameterError(
+        f"{what} would have the provider reach parties that no route states. Leave it out.",
+        param=param,
+    )
 
 
 def hints_of(body: Mapping[str, Any]) -> frozenset[str]:

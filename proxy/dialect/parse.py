@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from proxy.dialect.extensions import EXTENSIONS, Extensions, read_extensions
 from proxy.dialect.fields import bad, read_bool, read_integer
-from proxy.dialect.parameters import hints_of, needs_of
+from proxy.dialect.parameters import check_fetches, hints_of, needs_of
 from proxy.dialect.prompt_size import measure_prompt
 from proxy.dialect.strict_json import parse_object
 from proxy.domain.call import Call
@@ -22,13 +22,15 @@ _CHOICES_MAX: Final = 128  # OpenAI's own limit on n
 
 
 def parse_call(endpoint: Endpoint, raw: bytes, headers: Mapping[str, str]) -> Call:
-    """Raises InvalidRequestError, which names the field, or UnsupportedEndpointError."""
+    """Raises InvalidRequestError, which names the field, UnsupportedParameterError where it would
+    reach beyond its route, or UnsupportedEndpointError."""
     check = _CHECKS.get(endpoint)
     if check is None:
         raise UnsupportedEndpointError(f"{endpoint} is not served in OpenAI's dialect.")
     body = parse_object(raw)
     model = _model(body)
     check(body)
+    check_fetches(body)
     extensions = read_extensions(body, headers)
     kept = {name: value for name, value in body.items() if name not in EXTENSIONS}
     generates = endpoint is not Endpoint.EMBEDDINGS

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from tests.support.platform import Answer, Platform, PlatformFactory, TestKey
+from tests.support.recordings import reaches_beyond
 from tests.support.scripted_upstream import ScriptedUpstream, Seen, Wire
 from tests.support.tables import model, table, upstream
 
@@ -118,6 +119,9 @@ def _request(recording: dict[str, Any]) -> dict[str, Any]:
     body = {**defaults, **(recorded or {})}
     for routing in ("models", "provider"):  # names of OpenRouter's catalogue, not of this table
         body.pop(routing, None)
+    if reaches_beyond(body):
+        for fetching in ("tools", "web_search_options"):
+            body.pop(fetching, None)
     if recording["streaming"]:
         body["stream"] = True
     return body

@@ -54,3 +54,9 @@ def price_of(usage: Usage) -> Nanos:
     return Nanos(
         300 * counts.input_tokens - 270 * counts.cached_input + 1200 * counts.output_tokens
     )
+
+
+def reaches_beyond(request: dict[str, Any]) -> bool:
+    """Asks its upstream to search, or for tools of its own: here that is refused."""
+    tools = request.get("tools") or []
+    return "web_search_options" in request or any(t.get("type") != "function" for t in tools)
