@@ -80,7 +80,8 @@ class Routes:
         handler = route.methods.get(method)
         if handler is None:
             error = MethodNotAllowedError(f"This path takes {' or '.join(route.methods)}.")
-            error.headers["allow"] = ", ".join((*route.methods, "OPTIONS"))
+            asked_first = ("OPTIONS",) if path.startswith("/v1/") else ()
+            error.headers["allow"] = ", ".join((*route.methods, *asked_first))
             raise error
         return Match(handler, rest, route.is_bounded)
 
