@@ -93,6 +93,20 @@ def scan_records(raw: bytes, count_max: int | None = None) -> Scan:
     return scan
 
 
+def _holds_record(raw: bytes) -> bool:
+    """Whether a whole record begins anywhere in here: then a damaged length hides it, and what
+    looks like a torn end is none."""
+    return any(_is_record(raw, at) for at in range(len(raw) - _HEAD.size))
+
+
+def _is_record(raw: bytes, at: int) -> bool:
+    length, checksum = _HEAD.unpack_from(raw, at)
+    begin = at + _HEAD.size
+    if not _GENERATION.size <= length <= len(raw) - begin:
+        return False
+    return zlib.crc32(raw[begin : begin + length]) == checksum
+
+
 def _parse_record(payload: bytes) -> Record:
     (generation,) = _GENERATION.unpack_from(payload)
     data = payload[_GENERATION.size :]
@@ -132,7 +146,11 @@ class Segments:
         return [], start
 
     def scan(self, segment: int) -> Scan:
-        return scan_records(self.path(segment).read_bytes())
+        """Of the whole segment, which nobody writes to any more."""
+        raw = self.path(segment).read_bytes()
+        scan = scan_records(raw)
+        scan.is_damaged = scan.is_damaged or _holds_record(raw[scan.end :].rstrip(b"\0"))
+        return scan
 
 
 def _raise_to(highest: Highest, charge: Charge) -> None:
@@ -308,6 +326,9 @@ def _try_lock(directory: Path) -> int | None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(lock)
+        return None
+    if os.fstat(lock).st_nlink == 0:  # removed between the two
         os.close(lock)
         return None
     return lock
