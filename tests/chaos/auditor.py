@@ -30,6 +30,7 @@ _BETWEEN_SECONDS = 0.15
 _AWAY_SECONDS = 0.3
 _CHAIN_BATCHES = 50
 _VERIFICATIONS_PER_CREDIT = 8
+_CURSOR = "SELECT cursor_stream_id FROM shards WHERE shard = 0"
 _CLOCK = SystemClock()
 
 
@@ -60,6 +61,7 @@ class Auditor:
             ) as wallets,
         ):
             while not stop.is_set():
+                self._write(cursor=await store.database.fetchval(_CURSOR))
                 self._note(await verify(store, wallets, chain_batches_max=_CHAIN_BATCHES))
                 self._turn += 1
                 if self._turn % _VERIFICATIONS_PER_CREDIT == 0:

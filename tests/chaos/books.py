@@ -36,6 +36,7 @@ async def read_books(world: World, disturbances: list[Disturbance]) -> Books:
         postgres=await read_postgres(world.dsn),
         credits=_credits(world, audits),
         verdicts=[_verdict(line) for line in audits if "verdict" in line],
+        cursors=[line["cursor"] for line in audits if "cursor" in line],
         disturbances=disturbances,
     )
 

@@ -6,6 +6,7 @@ the functions in Redis; the product has no switch for them.
 
 import asyncio
 import functools
+import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def unfenced_second_flusher() -> None:
         return None if row is None else Cursor(row["generation"], row["cursor_stream_id"])
 
     async def check_fence(self: PostgresFlushes, *_: object) -> None:
-        return None
+        await asyncio.sleep(random.uniform(0, LATE_SECONDS))
 
     PostgresFlushes.acquire = acquire  # type: ignore[method-assign]
     PostgresFlushes._check_fence = check_fence  # type: ignore[method-assign]

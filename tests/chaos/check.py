@@ -7,6 +7,7 @@ only that something did. What a fault excuses is decided here and nowhere else.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tests.chaos.records import Books, Disturbance, Received, Row, Served
 
@@ -23,6 +24,7 @@ _ORPHANING = frozenset(
         "aof_full",
         "wire_reset",
         "wire_black_hole",
+        "wire_one_way",
         "wire_delay",
         "wire_half_open",
         "wire_cut",
@@ -75,6 +77,7 @@ class Checker:
             self._debt(),
             self._holds(),
             self._verdicts(),
+            self._cursors(),
         )
         return sorted(violation for rule in rules for violation in rule)
 
@@ -288,8 +291,19 @@ class Checker:
                 detail = f"{verdict.difference_nanos} nanos; {'; '.join(verdict.faults)}"
                 yield Violation("verify_alarm", str(verdict.at_ms), detail)
 
+    def _cursors(self) -> Iterator[Violation]:
+        """What is flushed stays flushed: the fence keeps an older flusher out."""
+        for before, after in pairwise(self._books.cursors):
+            if _order(after) < _order(before):
+                yield Violation("cursor_went_back", after, f"after {before}")
 
-_WIRES = frozenset({"wire_reset", "wire_black_hole", "wire_delay", "wire_half_open", "wire_cut"})
+
+def _order(stream_id: str) -> tuple[int, int]:
+    milliseconds, _, number = stream_id.partition("-")
+    return int(milliseconds), int(number)
+
+
+_WIRES = frozenset(name for name in _ORPHANING if name.startswith("wire_"))
 
 
 def explained_debt(books: Books) -> Mapping[str, int]:

@@ -46,6 +46,7 @@ FAULTS: Mapping[str, FaultKind] = {
         FaultKind("postgres_restart", Role.POSTGRES, (0, 1_500)),
         FaultKind("wire_reset", Role.WIRE, (0, 1_500)),
         FaultKind("wire_black_hole", Role.WIRE, (200, 5_000)),
+        FaultKind("wire_one_way", Role.WIRE, (200, 3_000)),
         FaultKind("wire_delay", Role.WIRE, (500, 5_000)),
         FaultKind("wire_half_open", Role.WIRE, (0, 0)),
         FaultKind("wire_cut", Role.WIRE, (200, 500)),

@@ -125,6 +125,7 @@ async def _break(wire: Wire, kind: str, seconds: float) -> None:
     modes = {
         "wire_reset": Mode.RESET,
         "wire_black_hole": Mode.BLACK_HOLE,
+        "wire_one_way": Mode.ONE_WAY,
         "wire_delay": Mode.DELAY,
     }
     if kind == "wire_half_open":

@@ -118,4 +118,5 @@ class Books:
     postgres: PostgresBook = field(default_factory=PostgresBook)
     credits: Credits = field(default_factory=Credits)
     verdicts: Sequence[Verdict] = ()
+    cursors: Sequence[str] = ()  # of the flushed stream, as they were seen one after the other
     disturbances: Sequence[Disturbance] = ()

@@ -44,6 +44,7 @@ async def run(
     say: Callable[[str], None],
 ) -> Result:
     async with open_world(directory, shape) as world:
+        say("everything serves")
         auditor = await world.start_auditor()
         clients = await world.start_clients(seed)
         injector = Injector(world, say)

@@ -19,9 +19,9 @@ def workers_paused() -> list[Fault]:
     return [Fault(1_000 + 2_000 * n, "worker_pause", f"w{n % 2}", 1_500) for n in range(5)]
 
 
-def answers_lost() -> list[Fault]:
-    """Redis has run what it was told, and its answers never come."""
-    return [Fault(1_000 + 900 * n, "wire_cut", f"g{n % 2}-redis", 200) for n in range(9)]
+def answers_late() -> list[Fault]:
+    """Redis has run what it was told, and who asked does not learn it in time."""
+    return [Fault(1_000 + 1_800 * n, "wire_one_way", f"g{n % 2}-redis", 1_200) for n in range(4)]
 
 
 def gateways_killed() -> list[Fault]:
@@ -44,7 +44,7 @@ DIRECTED: Mapping[str, Callable[[], list[Fault]]] = {
         calm,
         workers_killed,
         workers_paused,
-        answers_lost,
+        answers_late,
         gateways_killed,
         cut_off_and_killed,
     )

@@ -27,6 +27,7 @@ class Mode(StrEnum):
     PASS = "pass"
     RESET = "reset"  # whoever connects is reset, as by a host without a listener
     BLACK_HOLE = "black_hole"  # nothing arrives; afterwards all of it does, as TCP sends again
+    ONE_WAY = "one_way"  # what is asked arrives, and the answers come afterwards
     DELAY = "delay"  # what is read waits for two seconds, and what comes meanwhile waits with it
 
 
@@ -50,11 +51,11 @@ class Wire:
         self.dial = dial
         self.port = 0
         self.passed_bytes = 0
-        self._mode = Mode.PASS
-        self._flows = asyncio.Event()
-        self._flows.set()
         self._open: set[_Connection] = set()
         self._tasks = TaskSet()
+        self._there = asyncio.Event()  # set while bytes flow to the far side
+        self._back = asyncio.Event()
+        self.mode = Mode.PASS
 
     @property
     def mode(self) -> Mode:
@@ -63,10 +64,8 @@ class Wire:
     @mode.setter
     def mode(self, mode: Mode) -> None:
         self._mode = mode
-        if mode is Mode.BLACK_HOLE:
-            self._flows.clear()
-        else:
-            self._flows.set()
+        _let(self._there, flow=mode is not Mode.BLACK_HOLE)
+        _let(self._back, flow=mode not in (Mode.BLACK_HOLE, Mode.ONE_WAY))
         if mode is Mode.RESET:
             self.reset()
 
@@ -106,7 +105,7 @@ class Wire:
         _ = self._tasks.start(self._serve(reader, near), name=f"wire {self.name}")
 
     async def _serve(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
-        await self._flows.wait()
+        await self._there.wait()
         if self._mode is Mode.RESET:
             _reset(near)
             return
@@ -137,13 +136,14 @@ class Wire:
     ) -> None:
         """One direction. The first of the two that ends ends the connection, except of a half-open
         one: that stays silent until its near side leaves."""
+        flows = self._back if to is connection.near else self._there
         with suppress(OSError):
             while data := await source.read(_READ_BYTES):
                 if connection.is_deaf:
                     continue
                 if self._mode is Mode.DELAY:
                     await asyncio.sleep(DELAY_SECONDS)
-                await self._flows.wait()
+                await flows.wait()
                 if connection.will_cut:
                     to.write(data[: len(data) // 2])
                     with suppress(OSError, TimeoutError):
@@ -155,7 +155,7 @@ class Wire:
                 self.passed_bytes += len(data)
         if connection.is_deaf and to is connection.near:
             return
-        await self._flows.wait()  # a farewell is lost in a black hole as well
+        await flows.wait()  # a farewell is lost in a black hole as well
         await self._bid_farewell(to)
         connection.ended.set()
 
@@ -164,6 +164,13 @@ class Wire:
             if not to.is_closing():
                 to.close()
                 await asyncio.wait_for(to.wait_closed(), 1)
+
+
+def _let(event: asyncio.Event, *, flow: bool) -> None:
+    if flow:
+        event.set()
+    else:
+        event.clear()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
