@@ -22,6 +22,7 @@ SEGMENT_BYTES_MAX: Final = 16 * 2**20
 RECORD_BYTES_MAX: Final = 2**20
 _HEAD: Final = struct.Struct(">II")
 _GENERATION: Final = struct.Struct(">Q")
+DATA_BYTES_MAX: Final = RECORD_BYTES_MAX - _GENERATION.size
 _LOCK: Final = "lock"
 _SUFFIX: Final = ".log"
 _DAMAGED: Final = ".damaged"
@@ -104,7 +105,8 @@ def _is_record(raw: bytes, at: int) -> bool:
     begin = at + _HEAD.size
     if not _GENERATION.size <= length <= len(raw) - begin:
         return False
-    return zlib.crc32(raw[begin : begin + length]) == checksum
+    found = zlib.crc32(raw[begin : begin + length])
+    return found == int(checksum)
 
 
 def _parse_record(payload: bytes) -> Record:

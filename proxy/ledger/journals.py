@@ -9,7 +9,7 @@ from proxy.ledger import calls
 from proxy.ledger.connection import Command
 from proxy.ledger.faults import LedgerFault
 from proxy.ledger.generations import FencedCalls
-from proxy.ledger.journal import AdoptedJournal, Journal, adopt_journals
+from proxy.ledger.journal import AdoptedJournal, Committed, Journal, adopt_journals
 from proxy.ledger.pump import Pump
 from proxy.ledger.recorder import JournalSource
 
@@ -44,12 +44,19 @@ class Journals:
         committed = await flushes.committed(incarnations)
         pruned = self._own.prune(committed)
         for journal in list(self._adopted):
-            places = await asyncio.to_thread(journal.places)
-            pruned += journal.prune(committed)
-            if journal.is_empty:
-                await self._forget(places)
-                self._adopted.remove(journal)
-                journal.remove()
+            try:
+                pruned += await self._prune(journal, committed)
+            except OSError:  # it cannot be read: it stays, and the others are not its fault
+                continue
+        return pruned
+
+    async def _prune(self, journal: AdoptedJournal, committed: Committed) -> int:
+        places = await asyncio.to_thread(journal.places)
+        pruned = journal.prune(committed)
+        if journal.is_empty:
+            await self._forget(places)
+            self._adopted.remove(journal)
+            journal.remove()
         return pruned
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from proxy.domain.errors import ApiError
+from proxy.domain.errors import ApiError, LedgerUnavailableError
 from proxy.domain.finish import TaskSet
 from proxy.domain.outcome import Outcome
 from proxy.domain.usage import UsageSource
@@ -64,19 +64,21 @@ class Source(Protocol):
     """Settlements that are in a journal."""
 
     def read(self, count_max: int) -> list[Settlement]:
-        """The next ones; none where it is read to its end."""
+        """The next ones; none where it is read to its end. Raises OSError where it cannot be."""
 
 
 @dataclass(slots=True)
 class PumpCounts:
     """`stranded` are charges that only recovery can post; `unexpected` ended in another way than
-    they were recorded. Both are alarms. `late` came after their hold had expired."""
+    they were recorded; `unreadable` are journals. All three are alarms. `late` came after their
+    hold had expired."""
 
     settled: int = 0
     late: int = 0
     stranded: int = 0
     unexpected: int = 0
     dropped: int = 0
+    unreadable: int = 0
 
 
 class Pump:
@@ -195,7 +197,11 @@ class Pump:
         if len(self._forgotten) >= self._queue_max:
             return
         while self._sources and len(self._queue) < count:
-            found = self._sources[0].read(count)
+            try:
+                found = self._sources[0].read(count)
+            except OSError:  # its file stays, and the others are not its fault
+                self.counts.unreadable += 1
+                found = []
             if not found:
                 self._sources.popleft()
             self._queue.extend(found)
@@ -239,7 +245,7 @@ class Pump:
     def _strand(self, settlement: Settlement) -> None:
         self.counts.stranded += settlement.number > 0
         if settlement.answered is not None and not settlement.answered.done():
-            settlement.answered.set_exception(NotSentError("the shard is in recovery"))
+            settlement.answered.set_exception(not_recorded())
 
     async def _load_and_repeat(self, settlement: Settlement) -> None:
         attempt = 0
@@ -262,6 +268,10 @@ class Pump:
             self._failures += 1
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(wait_ms / _MS, self.wake)
+
+
+def not_recorded() -> LedgerUnavailableError:
+    return LedgerUnavailableError("The charge could not be recorded.", retry_after_seconds=1)
 
 
 def _is_settle(settlement: Settlement) -> bool:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from proxy.domain.charge import Charge
-from proxy.domain.errors import LedgerUnavailableError
 from proxy.domain.finish import TaskSet
-from proxy.ledger.journal import START, Journal, Position, Record, Segments
+from proxy.ledger.journal import DATA_BYTES_MAX, START, Journal, Position, Record, Segments
 from proxy.ledger.link import Link
-from proxy.ledger.pump import Pump, Settlement, settlement_of
+from proxy.ledger.pump import Pump, Settlement, not_recorded, settlement_of
 
 UNKNOWN_GENERATION: Final = 0
 
@@ -24,7 +23,11 @@ class JournalSource:
         self.is_read = False
 
     def read(self, count_max: int) -> list[Settlement]:
-        records, self._next = self._segments.read(self._next, count_max)
+        try:
+            records, self._next = self._segments.read(self._next, count_max)
+        except OSError:
+            self.is_read = True  # by us: the next start tries again
+            raise
         self.is_read = not records
         return [settlement_of(record) for record in records]
 
@@ -48,15 +51,22 @@ class Recorder:
         self._tasks = TaskSet()
 
     def record(self, charge: Charge) -> "asyncio.Future[None]":
-        """Numbers the charge. The future is done once it is in the journal."""
-        number = self._numbers[charge.shard] = self._numbers.get(charge.shard, 0) + 1
+        """Numbers the charge. The future is done once it is in the journal.
+
+        Raises ValueError for a charge that no journal can hold, here and not among the others.
+        """
+        number = self._numbers.get(charge.shard, 0) + 1
         charge = replace(charge, incarnation=self._journal.incarnation, number=number)
         generation = self._generation_of(charge.shard) or UNKNOWN_GENERATION
+        record = Record(generation, charge, charge.to_bytes())
+        if len(record.data) > DATA_BYTES_MAX:
+            raise ValueError("a charge is a row, not a document")
+        self._numbers[charge.shard] = number
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self.write)
-        self._waiting.append((Record(generation, charge, charge.to_bytes()), future))
+        self._waiting.append((record, future))
         return future
 
     def write(self) -> None:
@@ -121,7 +131,6 @@ def _finish(futures: "list[asyncio.Future[None]]") -> None:
 
 
 def _fail(futures: "list[asyncio.Future[None]]") -> None:
-    error = LedgerUnavailableError("The charge could not be recorded.", retry_after_seconds=1)
     for future in futures:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(not_recorded())
