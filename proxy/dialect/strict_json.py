@@ -6,6 +6,7 @@ NaN, lone surrogates and very deep nesting cannot be sent on as they came.
 
 import json
 import math
+import re
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -13,6 +14,10 @@ import orjson
 from proxy.domain.errors import InvalidRequestError
 
 BODY_PARAM: Final = "body"
+VALUES_MAX: Final = 1_000_000  # of a large body, its keys among them
+_LARGE_BYTES: Final = 2**20
+# Every match succeeds, at the body's end if nowhere sooner: a search never starts over.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)', re.DOTALL)
 _INTEGER_CHARS_MAX: Final = 20  # a sign and 19 digits, or 20 digits
 _INTEGER_MIN: Final = -(2**63)
 _INTEGER_MAX: Final = 2**64 - 1  # what orjson writes
@@ -21,6 +26,8 @@ _NAME_CHARS_MAX: Final = 64
 
 def parse_object(raw: bytes) -> dict[str, Any]:
     """Raises InvalidRequestError, which names the key at fault where there is one."""
+    if len(raw) > _LARGE_BYTES:
+        _check_values(raw)
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -40,6 +47,24 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise _invalid("The body is not a JSON object.")
     return body
+
+
+def _check_values(raw: bytes) -> None:
+    """A body's bytes are bounded, but three of them make an empty list of twenty times that."""
+    if _separators(raw, 0, len(raw)) + raw.count(b'"') // 2 <= VALUES_MAX:
+        return  # even if every comma and bracket were no part of a text
+    values = at = 0
+    for string in _STRING.finditer(raw):
+        values += 1 + _separators(raw, at, string.start())
+        if values > VALUES_MAX:
+            break
+        at = string.end()
+    if values + _separators(raw, at, len(raw)) > VALUES_MAX:
+        raise _invalid(f"The body has more than {VALUES_MAX} keys and values.")
+
+
+def _separators(raw: bytes, start: int, end: int) -> int:
+    return raw.count(b",", start, end) + raw.count(b"[", start, end) + raw.count(b"{", start, end)
 
 
 def _decode(text: str) -> Any:
