@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import hiredis
 
 from proxy.ledger.address import RedisAddress
-from proxy.ledger.faults import AmbiguousError, NotSentError, RefusedError
+from proxy.ledger.faults import READ_ONLY, AmbiguousError, NotSentError, RefusedError
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -82,7 +82,11 @@ class Connection(asyncio.Protocol):
                 if future.done():  # its caller was cancelled
                     continue
                 if isinstance(reply, hiredis.ReplyError):
-                    future.set_exception(RefusedError(str(reply)))
+                    refused = RefusedError(str(reply))
+                    future.set_exception(refused)
+                    if refused.code == READ_ONLY:
+                        self._end(AmbiguousError("Redis became a replica: another is the master"))
+                        return
                 else:
                     future.set_result(reply)
         except hiredis.ProtocolError as error:

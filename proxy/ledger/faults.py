@@ -11,6 +11,7 @@ PASSED_DEADLINE: Final = "DEADLINE"
 NO_SHARD: Final = "NOSHARD"
 BAD_CALL: Final = "BADCALL"
 STREAM_LOST: Final = "STREAMLOST"
+READ_ONLY: Final = "READONLY"
 
 
 class LedgerFault(Exception):  # noqa: N818 - the base of three errors, never raised itself

@@ -50,14 +50,20 @@ async def _find_version(connection: Connection) -> str | None:
 async def check_store(connection: Connection) -> None:
     """Raises LedgerSetupError where Redis would throw money away to make room, and NotSentError
     where it is no master yet."""
-    try:
-        memory = await connection.call("INFO", "memory")
-    except AmbiguousError as error:
-        raise NotSentError(f"no answer to INFO: {error}") from error
-    lines = dict(line.split(":", 1) for line in memory.decode().splitlines() if ":" in line)
-    policy = lines.get("maxmemory_policy", "unknown")
+    policy = (await _info(connection, "memory")).get("maxmemory_policy", "unknown")
     if policy != "noeviction":
         raise LedgerSetupError(
             f"Redis has maxmemory-policy {policy}: it would evict wallets when full;"
             " set maxmemory-policy noeviction"
         )
+    role = (await _info(connection, "replication")).get("role", "unknown")
+    if role != "master":
+        raise NotSentError(f"Redis is no master, but {role}")
+
+
+async def _info(connection: Connection, section: str) -> dict[str, str]:
+    try:
+        answer = await connection.call("INFO", section)
+    except AmbiguousError as error:
+        raise NotSentError(f"no answer to INFO: {error}") from error
+    return dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)

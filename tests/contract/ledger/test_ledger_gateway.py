@@ -427,6 +427,27 @@ async def test_a_store_that_evicts_is_refused_at_boot(world: World) -> None:
         world.client.config_set("maxmemory-policy", "noeviction")
 
 
+async def test_a_store_that_became_a_replica_is_left_until_it_is_a_master_again(
+    world: World,
+) -> None:
+    key = world.account()
+    async with world.gateway() as ledger:
+        hold = await held(ledger, key, world.id(), 300)
+        world.client.replicaof("127.0.0.1", 1)
+        try:
+            with pytest.raises(LedgerUnavailableError):
+                await ledger.reserve(key, world.id(), Nanos(1), 0)
+            await until(lambda: not ledger.is_connected)
+            with pytest.raises(LedgerUnavailableError):
+                async with world.gateway():
+                    pass
+            await ledger.record(hold, charge(hold, 120))
+        finally:
+            world.client.replicaof("NO", "ONE")
+        assert await ledger.drain(seconds=5)
+        assert await world.wallet(key) == (USD - 120, 0)
+
+
 async def test_a_store_that_is_not_there_is_said_at_boot(world: World, tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailableError):
         async with world.gateway(redis_url=f"unix://{tmp_path}/none.sock"):
