@@ -7,7 +7,8 @@
 -- changed no money.
 --
 -- Keys of a shard share its hash tag, and each function is given every key that it touches:
---   al:{sN}:shard    hash    generation, last_ms, not_before_ms, lease_ms, entries, flushed
+--   al:{sN}:shard    hash    generation, last_ms, not_before_ms, lease_ms, entries, flushed,
+--                            forgotten_ms
 --   al:{sN}:w:ID     hash    an account's wallet: balance, held, sequence
 --   al:{sN}:k:ID     hash    a key: epoch, limits, spend and holds of its window, open requests
 --   al:{sN}:h:ID     hash    a request's hold
@@ -33,7 +34,8 @@ local MINUTE_MS = 60000
 -- An ended request is remembered for an hour, by the shard's own time and not by Redis' expiry: a
 -- clock that was ahead for a moment would expire what is needed once it is right again. The mark
 -- stays longer than the hour by twice what a gateway's clock may differ, so that "older than an
--- hour, by its id" is never said too late.
+-- hour, by its id" is never said too late. And no id that is as old as one whose mark went is ever
+-- taken for a new one, whatever the clocks say by then: `forgotten_ms` is the latest of those.
 local REMEMBERED_MS = 3600000
 local SKEW_MS = 600000
 local MARK_MS = REMEMBERED_MS + 2 * SKEW_MS
@@ -78,7 +80,7 @@ end
 
 local function read_shard(name, generation)
   local s = redis.call('HMGET', name, 'generation', 'last_ms', 'not_before_ms', 'lease_ms',
-    'entries', 'flushed')
+    'entries', 'flushed', 'forgotten_ms')
   if not s[1] then
     return nil, redis.error_reply('NOSHARD the shard is not open')
   end
@@ -93,6 +95,7 @@ local function read_shard(name, generation)
     not_before = tonumber(s[3]),
     lease = tonumber(s[4]),
     unflushed = tonumber(s[5]) - tonumber(s[6]),
+    forgotten = tonumber(s[7] or '0'),
   }
 end
 
@@ -115,7 +118,8 @@ end
 
 local function is_forgotten(request_id, shard)
   local minted = id_ms(request_id)
-  return minted < shard.now - REMEMBERED_MS or minted > shard.now + SKEW_MS
+  return minted <= shard.forgotten or minted < shard.now - REMEMBERED_MS
+    or minted > shard.now + SKEW_MS
 end
 
 -- Reset windows -----------------------------------------------------------------------------------
@@ -294,19 +298,25 @@ local function remember_number(numbers, incarnation, number)
   end
 end
 
-local function forget_old(done, ended, shard, count_max)
+local function forget_old(shard_name, done, ended, shard, count_max)
   local old = redis.call('ZRANGEBYSCORE', ended, '-inf', text(shard.now - MARK_MS),
     'LIMIT', 0, count_max)
+  local latest = shard.forgotten
   for _, id in ipairs(old) do
     redis.call('HDEL', done, id)
     redis.call('ZREM', ended, id)
+    latest = math.max(latest, id_ms(id))
+  end
+  if latest > shard.forgotten then
+    shard.forgotten = latest
+    redis.call('HSET', shard_name, 'forgotten_ms', text(latest))
   end
 end
 
-local function mark(done, ended, request_id, how, shard)
+local function mark(shard_name, done, ended, request_id, how, shard)
   redis.call('HSET', done, request_id, how)
   redis.call('ZADD', ended, text(shard.now), request_id)
-  forget_old(done, ended, shard, FORGET_MAX)
+  forget_old(shard_name, done, ended, shard, FORGET_MAX)
 end
 
 -- nil, or how the request ended before this call.
@@ -500,7 +510,7 @@ local function reserve(keys, args)
   if shard.unflushed > tonumber(args[10]) then
     return redis.error_reply('BACKLOG ' .. text(shard.unflushed) .. ' charges are not in Postgres')
   end
-  if math.abs(shard.raw - id_ms(id)) > SKEW_MS then
+  if math.abs(shard.raw - id_ms(id)) > SKEW_MS or id_ms(id) <= shard.forgotten then
     return redis.error_reply('SKEW ' .. text(shard.raw))
   end
   local key, wallet = read_key(keys[3]), read_wallet(keys[2])
@@ -569,7 +579,8 @@ local function extend(keys, args)
 end
 
 -- renew(shard, wallet, key, hold, leases, done; generation, request_id, account, key_id, amount,
---       window, deadline_ms, lease_ms) -> ok | already_settled | already_released | unknown_wallet
+--       window, deadline_ms, lease_ms) -> ok | already_settled | already_released | not_found |
+--       unknown_wallet
 -- Takes a hold again that was lost or had expired, whatever the balance says by now: the request
 -- runs, and would be charged in full without a hold just as well.
 local function renew(keys, args)
@@ -585,9 +596,13 @@ local function renew(keys, args)
     return redis.error_reply('DEADLINE ' .. text(shard.raw))
   end
   if redis.call('EXISTS', keys[4]) == 0 then
-    local outcome = outcome_of(redis.call('HGET', keys[6], id), nil)
+    local marker = redis.call('HGET', keys[6], id)
+    local outcome = outcome_of(marker, nil)
     if outcome then
       return outcome
+    end
+    if not marker and id_ms(id) <= shard.forgotten then
+      return 'not_found' -- it may have been settled: taken again, it would be charged again
     end
     if not read_wallet(keys[2]) then
       return 'unknown_wallet'
@@ -655,7 +670,7 @@ local function settle(keys, args)
     end
     save_key(keys[3], key)
   end
-  mark(keys[6], keys[7], id, 'settled:' .. args[5], shard)
+  mark(keys[1], keys[6], keys[7], id, 'settled:' .. args[5], shard)
   remember_number(keys[8], args[8], args[9])
   return hold and 'ok' or 'settled_late'
 end
@@ -693,7 +708,7 @@ local function release(keys, args)
     end
     close(args[2], keys[4], keys[5])
   end
-  mark(keys[6], keys[7], args[2], 'released', shard)
+  mark(keys[1], keys[6], keys[7], args[2], 'released', shard)
   return hold and 'ok' or 'not_found'
 end
 
@@ -704,7 +719,7 @@ local function due(keys, args)
   if fault then
     return fault
   end
-  forget_old(keys[3], keys[4], shard, args[2])
+  forget_old(keys[1], keys[3], keys[4], shard, tonumber(args[2]))
   if shard.now < shard.not_before then
     return {}
   end
@@ -739,7 +754,7 @@ local function expire(keys, args)
     save_key(keys[3], key)
   end
   close(id, keys[4], keys[5])
-  mark(keys[6], keys[7], id, 'expired', shard)
+  mark(keys[1], keys[6], keys[7], id, 'expired', shard)
   return 'ok'
 end
 

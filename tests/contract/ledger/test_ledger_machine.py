@@ -96,6 +96,8 @@ class Model:
     holds: dict[int, ModelHold] = field(default_factory=dict)
     marks: dict[int, tuple[str, int]] = field(default_factory=dict)
     charged: dict[int, int] = field(default_factory=dict)
+    minted: dict[int, int] = field(default_factory=dict)  # request → the time in its id
+    forgotten: int = 0
 
     @property
     def held(self) -> int:
@@ -115,6 +117,7 @@ class Model:
         old = sorted((at, n) for n, (_, at) in self.marks.items() if at <= self.last - MARK_MS)
         for _, forgotten in old[:count_max]:
             del self.marks[forgotten]
+            self.forgotten = max(self.forgotten, self.minted[forgotten])
 
     def ended(self, n: int, amount: int | None = None) -> Outcome | None:
         how = self.marks.get(n, ("expired", 0))[0]
@@ -126,8 +129,9 @@ class Model:
             return Outcome.ALREADY_SETTLED
         return Outcome.EXISTS_WITH_DIFFERENT_AMOUNT
 
-    def is_forgotten(self, minted: int) -> bool:
-        return minted < self.last - HOUR_MS or minted > self.last + SKEW_MS
+    def is_forgotten(self, n: int) -> bool:
+        at = self.minted[n]
+        return at <= self.forgotten or at < self.last - HOUR_MS or at > self.last + SKEW_MS
 
     def bring_up(self) -> tuple[int, int, int, int]:
         start = self.last // DAY_MS * DAY_MS
@@ -135,9 +139,10 @@ class Model:
             return start, 0, 0, self.roll + 1
         return self.window, self.spent, self.key_held, self.roll
 
-    def reserve(self, n: int, minted: int, epoch: int, amount: int, deadline: int) -> Any:
+    def reserve(self, n: int, epoch: int, amount: int, deadline: int) -> Any:
         self.tick()
-        if self.raw > deadline or abs(self.raw - minted) > SKEW_MS:
+        minted = self.minted[n]
+        if self.raw > deadline or abs(self.raw - minted) > SKEW_MS or minted <= self.forgotten:
             return REFUSED
         if outcome := self.before(n, amount):
             return outcome
@@ -190,6 +195,8 @@ class Model:
         if n not in self.holds:
             if outcome := self.ended(n):
                 return outcome
+            if n not in self.marks and self.minted[n] <= self.forgotten:
+                return Outcome.NOT_FOUND
             counts = window == self.window
             self.holds[n] = ModelHold(amount, window, self.roll if counts else None, 0)
             self.open += 1
@@ -203,12 +210,12 @@ class Model:
         self.key_held -= hold.amount if hold.roll == self.roll else 0
         self.open -= 1
 
-    def settle(self, n: int, minted: int, amount: int, window: int) -> Outcome:
+    def settle(self, n: int, amount: int, window: int) -> Outcome:
         self.tick()
         if outcome := self.ended(n, amount):
             return outcome
         is_held = n in self.holds
-        if not is_held and n not in self.marks and self.is_forgotten(minted):
+        if not is_held and n not in self.marks and self.is_forgotten(n):
             return Outcome.NOT_FOUND
         if is_held:
             self.free(n)
@@ -277,7 +284,6 @@ class Machine(RuleBasedStateMachine):
         self.bench = LedgerBench.open(self.url)
         self.model = Model(raw=self.bench.now_ms, last=START_MS, not_before=START_MS + LEASE_MS)
         self.key = api_key(limit=900, reset=Reset.DAILY, concurrency=6)
-        self.minted: dict[int, int] = {}
         self.jumps = 0
         assert self.bench.wallet(1_000) is Outcome.OK
         assert self.bench.key(self.key) is Outcome.OK
@@ -291,7 +297,7 @@ class Machine(RuleBasedStateMachine):
         return n + YOUNG * self.jumps if n <= YOUNG else n - YOUNG + YOUNG * max(0, self.jumps - 1)
 
     def id_of(self, n: int) -> Any:
-        return request_id(n, self.minted.setdefault(n, self.model.raw))
+        return request_id(n, self.model.minted.setdefault(n, self.model.raw))
 
     def hold(self, n: int, amount: int) -> Hold:
         known = self.model.holds.get(n)
@@ -309,19 +315,18 @@ class Machine(RuleBasedStateMachine):
         behind=st.sampled_from((0, 0, 0, 1)),
     )
     def write_reserve(self, when: str, n: int, amount: int, patience: int, behind: int) -> Call:
-        n = self.number(n)
+        call = self._reserve(self.number(n), amount, patience=patience, behind=behind)
+        return self._written(when, call.name, call.model, call.real)
+
+    def _reserve(self, n: int, amount: int, *, patience: int = 60_000, behind: int = 0) -> Call:
         id_, epoch, deadline = self.id_of(n), self.model.epoch - behind, self.model.raw + patience
         key = replace(self.key, epoch=epoch)
-
-        def real() -> Outcome:
-            within = deadline - self.bench.now_ms
-            return self.bench.reserve(key, id_, amount, within_ms=within).outcome
-
-        return self._written(
-            when,
+        return Call(
             f"reserve {n} {amount}",
-            lambda: self.model.reserve(n, self.minted[n], epoch, amount, deadline),
-            real,
+            lambda: self.model.reserve(n, epoch, amount, deadline),
+            lambda: (
+                self.bench.reserve(key, id_, amount, within_ms=deadline - self.bench.now_ms).outcome
+            ),
         )
 
     @rule(target=calls, when=WHEN, n=IDS, total=AMOUNTS)
@@ -350,12 +355,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=calls, when=WHEN, n=IDS, amount=AMOUNTS)
     def write_settle(self, when: str, n: int, amount: int) -> Call:
-        n = self.number(n)
+        return self._settle(when, self.number(n), amount)
+
+    def _settle(self, when: str, n: int, amount: int) -> Call:
         charge = charge_of(self.hold(n, 0), amount, number=n)
         return self._written(
             when,
             f"settle {n} {amount}",
-            lambda: self.model.settle(n, self.minted[n], amount, charge.window_ms),
+            lambda: self.model.settle(n, amount, charge.window_ms),
             lambda: self.bench.settle(charge),
         )
 
@@ -451,6 +458,9 @@ class Machine(RuleBasedStateMachine):
         )
     )
     def move_the_clock(self, jump: int) -> None:
+        self.move_by(jump)
+
+    def move_by(self, jump: int) -> None:
         self.model.raw += jump
         self.bench.at(self.model.raw)
         self.jumps += abs(jump) > SKEW_MS
@@ -471,6 +481,13 @@ class Machine(RuleBasedStateMachine):
             return set()
         due = (n for n, hold in self.model.holds.items() if hold.lease <= self.model.last)
         return {str(self.id_of(n)) for n in due}
+
+    @rule(target=calls, when=WHEN, n=IDS)
+    def let_a_day_pass(self, when: str, n: int) -> Call:
+        """The next reservation opens another window, while holds of the last one are open."""
+        self.move_by(DAY_MS)
+        self._deliver(self._reserve(self.number(1), 50))
+        return self._settle(when, self.number(n), 40)
 
     # What must hold at every moment
 

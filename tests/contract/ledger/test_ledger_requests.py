@@ -339,6 +339,29 @@ def test_a_forgotten_id_that_was_looked_up_is_charged_once(funded: LedgerBench) 
     assert funded.balance() == (USD - 120, 0)
 
 
+@pytest.mark.parametrize("late", ["reserve", "renew"])
+def test_no_late_call_takes_a_hold_for_what_was_settled_and_forgotten(
+    funded: LedgerBench, late: str
+) -> None:
+    """The clock was ahead for a while, and marks went; then it was set right, so that a call which
+    had been sent before is in time for its deadline again."""
+    hold = funded.held(api_key(), A, 10)
+    funded.settle(charge_of(hold, 10))
+    then = funded.now_ms
+    funded.at(then + 8 * HOUR_MS)
+    funded.due()
+    assert funded.client.hlen("al:{s0}:done") == 0
+    funded.at(then)
+    if late == "renew":
+        assert funded.renew(hold) is Outcome.NOT_FOUND
+    else:
+        with pytest.raises(redis.ResponseError, match="SKEW"):
+            funded.reserve(api_key(), A, 10)
+    assert funded.settle(charge_of(hold, 10)) is Outcome.NOT_FOUND
+    assert funded.balance() == (USD - 10, 0)
+    funded.held(api_key(), request_id(7, then + 1), 10)  # younger ones are served
+
+
 def test_a_release_gives_back_and_writes_its_row(funded: LedgerBench) -> None:
     hold = funded.held(api_key(), A, 300)
     charge = charge_of(hold, 0)
