@@ -121,6 +121,10 @@ class Gateway:
             hold = await self._reserve(journey)
         except ApiError as error:
             return _told(error, journey)
+        except asyncio.CancelledError:  # the ledger gives back what it may have taken
+            if journey.cut is None:
+                raise
+            return _told(_shutting_down(), journey)
         settlement = Settlement(
             ledger=self._ledger,
             hold=hold,
