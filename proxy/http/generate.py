@@ -1,5 +1,9 @@
 """`POST` to a model: who asks, what they ask, and on to the gateway."""
 
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
 from multidict import MultiMapping
 
 from proxy.dialect.extensions import JURISDICTIONS_HEADER
@@ -13,6 +17,8 @@ from proxy.edge.body import BodyBudget, BodyLimits, read_body
 from proxy.http.arrival import Arrival, Handler
 from proxy.http.ports import Gateway
 from routing.table import Endpoint
+
+_PARSED_HERE_BYTES_MAX: Final = 256 * 2**10  # a few milliseconds
 
 
 class Generate:
@@ -43,7 +49,7 @@ class Generate:
         _refuse_two_bounds(request.headers)
         with self._budget.lease() as lease:
             raw = await read_body(request, self._limits, lease)
-            call = parse_call(endpoint, raw, request.headers)
+            call = await _parsed(endpoint, raw, request.headers)
             del raw
             # The first byte that comes back ends the body's use: no other route can be tried.
             arrival.client.on_start = lease.release
@@ -69,6 +75,13 @@ class Generate:
         await self._gateway.serve(
             key=key, call=call, caller=caller, client=arrival.client, request_id=arrival.request_id
         )
+
+
+async def _parsed(endpoint: Endpoint, raw: bytes, headers: Mapping[str, str]) -> Call:
+    """A large body takes longer than the other requests should wait: it is read beside them."""
+    if len(raw) <= _PARSED_HERE_BYTES_MAX:
+        return parse_call(endpoint, raw, headers)
+    return await asyncio.to_thread(parse_call, endpoint, raw, headers)
 
 
 def _refuse_two_bounds(headers: MultiMapping[str]) -> None:
