@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test lint bench chaos lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ lint: $(VENV)/.dev ## ruff, mypy and the layers
 
 bench: $(VENV)/.dev ## CPU per request and per chunk, beside nginx and bare aiohttp, in one run
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(VENV)/.dev ## faults at random for 3 minutes (SECONDS=3600 for a soak); then four books must agree
+	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),180) $(ARGS)
 
 lock: $(VENV)/.dev ## renew the lock files from pyproject.toml
 	for extras in "" "embedded" "embedded dev"; do \

@@ -41,12 +41,11 @@ def main(argv: list[str]) -> int:
         say(line)
     if options.json:
         options.json.write_text(json.dumps(_summary(options.seed, result), indent=1))
-    if result.violations:
-        say(f"seed {options.seed}; the logs are in {directory}")
-        return 1
-    if not options.keep:
+    if options.scratch or not (options.keep or result.violations):
         shutil.rmtree(directory, ignore_errors=True)
-    return 0
+    else:
+        say(f"seed {options.seed}; the logs are in {directory}")
+    return 1 if result.violations else 0
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -63,6 +62,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--bug", choices=BUGS, default="", help="a deliberate one, to be caught")
     parser.add_argument("--directed", choices=DIRECTED, help="a written schedule instead")
     parser.add_argument("--keep", action="store_true", help="the logs, also where all is well")
+    parser.add_argument("--scratch", action="store_true", help="no logs, whatever comes out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcome here")
     return parser.parse_args(argv)
 

@@ -22,7 +22,7 @@ class NotSupportedError(Exception):
 
 def unsupported(kinds: Sequence[str]) -> dict[str, str]:
     """What of it cannot be done here, and why."""
-    reasons = {}
+    reasons: dict[str, str] = {}
     if not disks.can_be_full():
         reason = "needs a mount namespace: root and unshare"
         reasons |= {"journal_full": reason, "aof_full": reason}
@@ -83,6 +83,8 @@ class Injector:
                 await _full(self._world.disk_of(fault.target), seconds)
             case "clock_step":
                 await self._step_clock(fault, seconds)
+            case _:
+                raise NotSupportedError(fault.kind)
 
     async def _befall_store(self, fault: Fault, seconds: float) -> None:
         world = self._world

@@ -191,9 +191,13 @@ class Member:
                 await asyncio.sleep(_POLL_SECONDS)
             self.port = 0
             self._serves.clear()
-            if self._is_wanted and self._may_start.is_set() and self._life is life:
+            if self._is_asked_for(life):
                 self.deaths.append(f"{out.name} ended with {life.status}")
                 await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _is_asked_for(self, life: Process) -> bool:
+        """Nobody told this life to end."""
+        return self._is_wanted and self._may_start.is_set() and self._life is life
 
 
 OpenServer = Callable[[], AbstractAsyncContextManager[Server]]

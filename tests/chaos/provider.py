@@ -26,7 +26,8 @@ class Book:
     """Takes what has ended off the simulator's list, so that it stays short."""
 
     def __init__(self, simulator: Simulator, file: TextIO) -> None:
-        simulator.served = self._open = deque()
+        self._open: deque[Served] = deque()
+        simulator.served = self._open
         self._file = file
 
     def write_once(self) -> None:

@@ -50,7 +50,6 @@ class Wire:
         self.name = name
         self.dial = dial
         self.port = 0
-        self.passed_bytes = 0
         self._open: set[_Connection] = set()
         self._tasks = TaskSet()
         self._there = asyncio.Event()  # set while bytes flow to the far side
@@ -68,10 +67,6 @@ class Wire:
         _let(self._back, flow=mode not in (Mode.BLACK_HOLE, Mode.ONE_WAY))
         if mode is Mode.RESET:
             self.reset()
-
-    @property
-    def open_connections(self) -> int:
-        return len(self._open)
 
     def reset(self) -> None:
         for connection in list(self._open):
@@ -152,7 +147,6 @@ class Wire:
                     return
                 to.write(data)
                 await to.drain()
-                self.passed_bytes += len(data)
         if connection.is_deaf and to is connection.near:
             return
         await flows.wait()  # a farewell is lost in a black hole as well

@@ -26,7 +26,6 @@ from proxy.vault import KeyHasher
 from routing.money import Nanos
 from tests.chaos import disks
 from tests.chaos.clients import MODEL
-from tests.chaos.faults import Role
 from tests.chaos.members import Member, Process, StoreMember
 from tests.chaos.wire import Wire, dial_port, dial_unix
 from tests.support.deployment import clean_environ
@@ -89,16 +88,6 @@ class World:
     @property
     def dsn(self) -> str:
         return self.postgres.url
-
-    def targets(self) -> dict[Role, list[str]]:
-        return {
-            Role.GATEWAY: list(self.gateways),
-            Role.WORKER: list(self.workers),
-            Role.REDIS: ["redis"],
-            Role.POSTGRES: ["postgres"],
-            Role.WIRE: list(self.wires),
-            Role.FLEET: ["all"],
-        }
 
     def disk_of(self, target: str) -> Path:
         return self.directory / target
@@ -291,6 +280,3 @@ def find_faketime() -> Path | None:
 async def stop_process(process: Process, seconds: float = 60) -> int:
     process.signal(signal.SIGTERM)
     return await process.wait_ended(seconds)
-
-
-__all__ = ["Shape", "World", "find_faketime", "open_world", "stop_process"]

@@ -1,0 +1,282 @@
+"""The check itself: books that agree pass, and each planted discrepancy is found and named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.chaos.check import check, explained_debt
+from tests.chaos.records import (
+    Books,
+    Credits,
+    Disturbance,
+    Entry,
+    PostgresBook,
+    Received,
+    RedisBook,
+    Row,
+    Served,
+    Verdict,
+    Wallet,
+)
+
+ACCOUNT, KEY = "account", "key"
+CREDIT = 1_000_000
+# 10 tokens in, 20 out.
+NANOS = 10 * 1_000 + 20 * 2_000
+
+
+def served(marker: str, *, finished: bool = True) -> Served:
+    return Served(marker, 10, 20, finished)
+
+
+def received(marker: str, *, complete: bool = True) -> Received:
+    return Received(
+        marker,
+        gateway="g0",
+        began_ms=1_000,
+        ended_ms=2_000,
+        status=200,
+        request_id=f"id-{marker}",
+        is_complete=complete,
+        stated_nanos=NANOS if complete else None,
+    )
+
+
+def row(name: str, nanos: int = NANOS, status: str = "ok", **changes: Any) -> Row:
+    source = "none" if status == "orphaned" else "reported"
+    made = Row(f"id-{name}", ACCOUNT, KEY, 0, nanos, 90_000, status, source, name)
+    return replace(made, **changes)
+
+
+def entry(marker: str, nanos: int = NANOS, status: str = "ok", number: int = 0) -> Entry:
+    return Entry(f"1-{number}", f"id-{marker}", ACCOUNT, nanos, status, marker)
+
+
+def books_of(*rows: Row, **changes: Any) -> Books:
+    """Two complete requests and whatever rows there are; all sums follow from the rows."""
+    spent = sum(row.charged_nanos for row in rows)
+    entries = [entry(row.request_id[3:], row.charged_nanos, row.status) for row in rows]
+    balance = CREDIT - spent
+    redis = RedisBook(wallets={ACCOUNT: Wallet(balance)}, keys_held={KEY: 0}, entries=entries)
+    postgres = PostgresBook(
+        rows=rows,
+        wallets={ACCOUNT: balance},
+        owed={ACCOUNT: balance},
+        movements={(ACCOUNT, "first"): CREDIT},
+        key_spend={(KEY, 0): spent},
+    )
+    made = Books(
+        provider=[served("a"), served("b")],
+        clients=[received("a"), received("b")],
+        redis=redis,
+        postgres=postgres,
+        credits=Credits(confirmed={(ACCOUNT, "first"): CREDIT}),
+        verdicts=[Verdict(1, "ok"), Verdict(2, "unknown")],
+        cursors=["1-0", "1-5", "1-5", "2-0"],
+    )
+    return replace(made, **changes)
+
+
+def good() -> Books:
+    return books_of(row("a"), row("b"))
+
+
+def kinds(books: Books) -> set[tuple[str, str]]:
+    return {(violation.kind, violation.subject) for violation in check(books)}
+
+
+def in_redis(books: Books, **changes: Any) -> Books:
+    return replace(books, redis=replace(books.redis, **changes))
+
+
+def in_postgres(books: Books, **changes: Any) -> Books:
+    return replace(books, postgres=replace(books.postgres, **changes))
+
+
+def disturbed(books: Books, *kinds_and_targets: tuple[str, str]) -> Books:
+    found = [Disturbance(kind, target, 1_500, 1_600) for kind, target in kinds_and_targets]
+    return replace(books, disturbances=found)
+
+
+def broken(books: Books, marker: str) -> Books:
+    """Its client did not get to the end."""
+    clients = [c for c in books.clients if c.marker != marker]
+    return replace(books, clients=[*clients, received(marker, complete=False)])
+
+
+def test_books_that_agree() -> None:
+    assert check(good()) == []
+
+
+def test_one_lost() -> None:
+    assert kinds(books_of(row("a"))) == {("not_charged", "b")}
+
+
+def test_one_orphaned_though_its_client_has_everything() -> None:
+    books = disturbed(books_of(row("a"), row("b", 0, "orphaned")), ("gateway_kill", "g0"))
+    assert kinds(books) == {("not_charged", "b")}
+
+
+def test_one_doubled_under_another_id() -> None:
+    books = books_of(row("a"), row("b"), row("b", request_id="id-c"))
+    assert ("charged_twice", "b") in kinds(books)
+
+
+def test_one_doubled_in_the_stream_and_the_wallet() -> None:
+    books = good()
+    books = in_redis(books, entries=[*books.redis.entries, entry("b", number=1)])
+    books = in_redis(books, wallets={ACCOUNT: Wallet(CREDIT - 3 * NANOS)})
+    assert kinds(books) == {("charged_twice", "id-b"), ("wallet_differs", ACCOUNT)}
+
+
+def test_one_nano_off_in_a_charge() -> None:
+    assert kinds(books_of(row("a"), row("b", NANOS + 1))) == {("wrong_amount", "b")}
+
+
+def test_one_nano_off_in_what_the_client_was_told() -> None:
+    books = good()
+    told = replace(received("b"), stated_nanos=NANOS - 1)
+    assert kinds(replace(books, clients=[received("a"), told])) == {("wrong_amount", "b")}
+
+
+def test_one_nano_off_between_stream_and_row() -> None:
+    books = good()
+    books = in_redis(books, entries=[entry("a"), entry("b", NANOS + 1)])
+    assert kinds(books) == {("wrong_amount", "id-b")}
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda books: in_redis(books, wallets={ACCOUNT: Wallet(CREDIT - 2 * NANOS - 1)}),
+        lambda books: in_postgres(books, wallets={ACCOUNT: CREDIT - 2 * NANOS + 1}),
+        lambda books: in_postgres(books, owed={ACCOUNT: CREDIT - 2 * NANOS + 1}),
+        lambda books: in_postgres(books, owed={}),
+    ],
+    ids=["Redis' wallet", "Postgres' wallet", "the books", "no books"],
+)
+def test_one_nano_off_in_a_wallet(plant: Callable[[Books], Books]) -> None:
+    assert kinds(plant(good())) == {("wallet_differs", ACCOUNT)}
+
+
+def test_one_nano_off_in_a_keys_window() -> None:
+    books = in_postgres(good(), key_spend={(KEY, 0): 2 * NANOS - 1})
+    assert kinds(books) == {("key_spend_differs", KEY)}
+
+
+def test_a_phantom_that_no_client_asked_for() -> None:
+    books = books_of(row("a"), row("b"), row("c"))
+    assert kinds(books) == {("phantom", "id-c")}
+
+
+def test_a_phantom_that_no_provider_saw() -> None:
+    books = replace(broken(good(), "b"), provider=[served("a")])
+    assert kinds(books) == {("phantom", "id-b")}
+    assert kinds(disturbed(books, ("wire_black_hole", "g0-provider"))) == set()
+
+
+def test_orphans_of_nobody() -> None:
+    books = books_of(row("a"), row("b"), row("c", 0, "orphaned", marker=None))
+    assert kinds(books) == {("phantom", "orphans")}
+    headless = replace(received("d", complete=False), request_id=None, status=0)
+    assert kinds(replace(books, clients=[*books.clients, headless])) == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject"),
+    [
+        ({"holds": ["id-b"]}, "id-b"),
+        ({"wallets": {ACCOUNT: Wallet(CREDIT - 2 * NANOS, 1)}}, ACCOUNT),
+        ({"keys_held": {KEY: 1}}, KEY),
+    ],
+)
+def test_one_hold_left(changes: dict[str, Any], subject: str) -> None:
+    assert kinds(in_redis(good(), **changes)) == {("hold_left", subject)}
+
+
+def test_one_entry_never_flushed() -> None:
+    books = good()
+    books = in_redis(books, entries=[*books.redis.entries, entry("c")])
+    assert kinds(books) == {("not_flushed", "id-c")}
+
+
+def test_finished_by_the_provider_and_charged_to_nobody() -> None:
+    books = broken(books_of(row("a"), row("b", 0, "upstream_error")), "b")
+    assert kinds(books) == {("not_charged", "b")}
+    assert kinds(disturbed(books, ("wire_cut", "g0-provider"))) == set()
+    assert kinds(disturbed(books, ("wire_cut", "g1-provider"))) == {("not_charged", "b")}
+
+
+def test_finished_by_the_provider_and_orphaned() -> None:
+    books = broken(books_of(row("a"), row("b", 0, "orphaned")), "b")
+    assert kinds(books) == {("not_charged", "b"), ("hold_expired", "id-b")}
+    assert kinds(disturbed(books, ("gateway_kill", "g0"))) == set()
+    # A gateway that only stood still must charge when it goes on.
+    assert kinds(disturbed(books, ("gateway_pause", "g0"))) == {("not_charged", "b")}
+
+
+def test_a_hold_that_expired_while_its_gateway_lived() -> None:
+    books = good()
+    books = in_redis(books, entries=[entry("b", 0, "orphaned"), *books.redis.entries])
+    assert kinds(books) == {("hold_expired", "id-b")}
+    assert kinds(disturbed(books, ("wire_delay", "g0-redis"))) == set()
+
+
+def test_debt_needs_an_explanation() -> None:
+    books = books_of(row("a"), row("b"))
+    books = in_postgres(books, movements={(ACCOUNT, "first"): NANOS})
+    books = replace(books, credits=Credits(confirmed={(ACCOUNT, "first"): NANOS}))
+    wallet = {ACCOUNT: -NANOS}
+    books = in_postgres(books, wallets=wallet, owed=wallet)
+    books = in_redis(books, wallets={ACCOUNT: Wallet(-NANOS)})
+    assert kinds(books) == {("debt_unexplained", ACCOUNT)}
+    # Charges above their holds explain it, to the nano.
+    short = [row("a", hold_nanos=0), row("b", hold_nanos=NANOS)]
+    assert kinds(in_postgres(books, rows=short)) == set()
+    almost = [row("a", hold_nanos=1), row("b", hold_nanos=NANOS)]
+    assert kinds(in_postgres(books, rows=almost)) == {("debt_unexplained", ACCOUNT)}
+
+
+def test_a_late_settlement_explains_its_whole_charge() -> None:
+    books = good()
+    books = in_redis(books, entries=[entry("b", 0, "orphaned"), *books.redis.entries])
+    assert explained_debt(books)[ACCOUNT] == NANOS
+
+
+def test_a_credit_that_was_confirmed_and_is_not_there() -> None:
+    given = {(ACCOUNT, "first"): CREDIT, (ACCOUNT, "more"): 5}
+    books = replace(good(), credits=Credits(confirmed=given))
+    assert kinds(books) == {("credit_differs", ACCOUNT)}
+
+
+def test_a_movement_that_nobody_made() -> None:
+    assert kinds(replace(good(), credits=Credits())) == {("phantom", ACCOUNT)}
+    begun = Credits(begun=frozenset({(ACCOUNT, "first")}))
+    assert kinds(replace(good(), credits=begun)) == set()
+
+
+def test_a_false_alarm() -> None:
+    books = replace(good(), verdicts=[Verdict(7, "different", 1)])
+    assert kinds(books) == {("verify_alarm", "7")}
+
+
+def test_a_cursor_that_went_back() -> None:
+    books = replace(good(), cursors=["10-0", "9-0"])
+    assert kinds(books) == {("cursor_went_back", "9-0")}
+
+
+def test_quarantine_is_told() -> None:
+    assert kinds(in_postgres(good(), quarantined=1)) == {("quarantined", "stream")}
+
+
+def test_a_run_without_an_answer_proves_nothing() -> None:
+    books = broken(broken(good(), "a"), "b")
+    assert kinds(books) == {("nobody_served", "clients")}
+
+
+def test_a_mistake_of_ours_is_no_outage() -> None:
+    failed = replace(received("b", complete=False), status=500, code="internal_error")
+    books = replace(good(), clients=[received("a"), failed])
+    assert kinds(books) == {("internal_error", "b")}
