@@ -96,9 +96,9 @@ class Journey:
         return self.estimated(self.candidate, estimator)
 
     def estimated(self, candidate: Candidate, estimator: Estimator) -> Usage:
-        """Counted from what was sent and delivered."""
+        """Counted from what was sent and delivered, by what the same route reports of others."""
         quantities = estimator.estimate(
-            candidate.model.id, prompt_bytes=self.call.prompt_bytes, text_bytes=self.text_bytes
+            candidate.route.id, prompt_bytes=self.call.prompt_bytes, text_bytes=self.text_bytes
         )
         return Usage(quantities, UsageSource.ESTIMATED)
 

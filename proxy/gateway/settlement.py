@@ -65,7 +65,7 @@ class Settlement:
     def _learn(self, usage: Usage) -> None:
         if usage.source is UsageSource.REPORTED and self._journey.candidate is not None:
             self._estimator.learn(
-                self._journey.candidate.model.id,
+                self._journey.candidate.route.id,  # no host's way of counting is another's
                 quantities=usage.quantities,
                 prompt_bytes=self._journey.call.prompt_bytes,
                 text_bytes=self._journey.text_bytes,
