@@ -160,6 +160,7 @@ async def _verify_books(store: Store, found: Verification, batches_max: int | No
     balance = sum((await store.audit.trial_balance()).values())
     if balance:
         found.faults.append(f"the trial balance is {balance} nanos")
+    found.faults += await store.audit.close_faults()
     chains = await store.audit.check_chains(batches_max)
     found.batches = chains.batches
     found.faults += chains.broken

@@ -10,6 +10,7 @@ from proxy.billing.explain import Explanation
 from proxy.billing.explain import explain as explain_charge
 from proxy.billing.verify import Verdict, Verification
 from proxy.billing.verify import verify as verify_all
+from proxy.commands.books import balance, close, trial_balance
 from proxy.commands.context import data_dir_option, json_option, print_json
 from proxy.commands.stores import (
     EXIT_AWAY,
@@ -32,6 +33,11 @@ _BATCHES: Final = 10_000
 @click.group()
 def ledger() -> None:
     """Verify and explain the money."""
+
+
+ledger.add_command(close)
+ledger.add_command(trial_balance)
+ledger.add_command(balance)
 
 
 @ledger.command(epilog="Example: apilink ledger verify --json")

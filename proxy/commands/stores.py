@@ -44,27 +44,38 @@ def with_settings(data_dir: Path | None, step: Callable[[Settings], Coroutine[An
         fail(f"APILINK_DATABASE_URL: {error}")
 
 
-def with_store(data_dir: Path | None, step: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+def with_store(
+    data_dir: Path | None,
+    step: Callable[[Store], Coroutine[Any, Any, T]],
+    *,
+    timeout_seconds: int = 10,
+) -> T:
     async def opened(settings: Settings) -> T:
-        async with open_migrated(settings) as store:
+        async with open_migrated(settings, timeout_seconds=timeout_seconds) as store:
             return await step(store)
 
     return with_settings(data_dir, opened)
 
 
 @asynccontextmanager
-async def open_migrated(settings: Settings, *, connections_max: int = 2) -> AsyncIterator[Store]:
+async def open_migrated(
+    settings: Settings, *, connections_max: int = 2, timeout_seconds: int = 10
+) -> AsyncIterator[Store]:
     """Raises StoreUnavailableError, BadDsnError, or MigrationError where the schema is old."""
-    async with open_store(settings.database_url, connections_max=connections_max) as store:
+    async with open_store(
+        settings.database_url, connections_max=connections_max, timeout_seconds=timeout_seconds
+    ) as store:
         await check_migrated(store.database)
         yield store
 
 
 @asynccontextmanager
-async def open_both(settings: Settings) -> AsyncIterator[tuple[Store, Wallets]]:
+async def open_both(
+    settings: Settings, *, timeout_seconds: int = 10
+) -> AsyncIterator[tuple[Store, Wallets]]:
     """Raises StoreUnavailableError or LedgerUnavailableError."""
     async with (
-        open_migrated(settings, connections_max=10) as store,
+        open_migrated(settings, connections_max=10, timeout_seconds=timeout_seconds) as store,
         open_redis_wallets(settings, store) as wallets,
     ):
         yield store, wallets

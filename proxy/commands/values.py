@@ -1,6 +1,7 @@
 """How commands take money, countries and account ids."""
 
 import re
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from proxy.domain.ids import KEY_PREFIX, parse_key_token
 from routing.money import Nanos, format_usd, parse_usd_nanos
 
 _COUNTRY_CHARS: Final = 2
+_DAY_CHARS: Final = len("2026-10-31")
 _EMAIL: Final = re.compile(r"[^\s@<>,;\"]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 _EMAIL_CHARS_MAX: Final = 254
 
@@ -97,6 +99,42 @@ class KeyId(click.ParamType[Any]):
 class RequestId(AccountId):
     name = "request"
     where = "it is a response's x-request-id"
+
+
+class Month(click.ParamType[Any]):
+    """ "2026-10", as its first day."""
+
+    name = "month"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return datetime.strptime(value, "%Y-%m").replace(tzinfo=UTC).date()
+        except ValueError:
+            self.fail(f"{value!r} is not a month such as 2026-10", param, ctx)
+
+
+class Moment(click.ParamType[Any]):
+    """A day, which stands for its end in UTC, or a moment with its offset."""
+
+    name = "date"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if len(value) == _DAY_CHARS:
+                day = date.fromisoformat(value)
+                return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+            found = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no date such as 2026-10-31", param, ctx)
+        if found.tzinfo is None:
+            self.fail(f"{value!r} lacks its offset: write {value}Z for UTC", param, ctx)
+        return found
 
 
 class OrNone(click.ParamType[Any]):

@@ -53,10 +53,12 @@ class WalletState:
 
 @dataclass(frozen=True, slots=True)
 class Unflushed:
-    """A shard's charges that are past a cursor; the oldest one's moment, None where none is."""
+    """A shard's charges that are past a cursor; the oldest one's moment, None where none is.
+    `is_open`: false where the ledger has lost the shard, and what was in it."""
 
     entries: int
     oldest_ms: int | None
+    is_open: bool = True
 
 
 @dataclass(slots=True)

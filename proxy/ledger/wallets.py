@@ -64,8 +64,9 @@ class RedisWallets:
 
     async def unflushed(self, shard: int, cursor_id: str) -> Unflushed:
         with as_unavailable():
-            _, entries, _ = await self._link.call(*calls.shard_state(shard, cursor_id))
+            opened, entries, _ = await self._link.call(*calls.shard_state(shard, cursor_id))
             found = await self._link.call(
                 "XRANGE", calls.ShardKeys(shard).charges, f"({cursor_id}", "+", "COUNT", 1
             )
-        return Unflushed(entries, int(found[0][0].partition(b"-")[0]) if found else None)
+        oldest_ms = int(found[0][0].partition(b"-")[0]) if found else None
+        return Unflushed(entries, oldest_ms, is_open=bool(opened))

@@ -79,8 +79,16 @@ class Audit:
 
     async def trial_balance(self) -> dict[str, int]:
         """Debits less credits by account of the chart. They add up to nothing, always."""
-        rows = await self._database.fetch(self._queries.load_trial_balance)
-        return {row["code"]: int(row["debit_nanos"]) for row in rows}
+        rows = await self._database.fetch(self._queries.load_trial_balance, None, None)
+        return {row["code"]: int(row["opening_nanos"]) for row in rows}
+
+    async def close_faults(self) -> list[str]:
+        """Chains that were changed below a month's close."""
+        rows = await self._database.fetch(self._queries.list_close_faults)
+        return [
+            f"chain {row['chain']}: it was changed before the end of {row['month']:%Y-%m}"
+            for row in rows
+        ]
 
     async def check_chains(self, batches_max: int | None = None) -> ChainCheck:
         """Recomputes the hashes of every chain, or of the last `batches_max` batches of each."""

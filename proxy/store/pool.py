@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxy.store.accounts import Accounts
 from proxy.store.audit import Audit
+from proxy.store.closes import Closes
 from proxy.store.database import Database, open_database
 from proxy.store.deployment import Deployment
 from proxy.store.directory import PostgresDirectory
@@ -35,6 +36,7 @@ class Store:
     partitions: Partitions
     revisions: Revisions
     audit: Audit
+    closes: Closes
 
     async def ping(self) -> None:
         """Raises StoreUnavailableError unless Postgres answers."""
@@ -63,4 +65,5 @@ async def open_store(
             partitions=Partitions(database, queries),
             revisions=Revisions(database, queries),
             audit=Audit(database, queries),
+            closes=Closes(database, queries),
         )

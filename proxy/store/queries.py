@@ -16,13 +16,16 @@ class Queries:
     add_committed: str
     add_key_spend: str
     advance_chain: str
+    begin_close: str
     begin_flush: str
     bump_generation: str
+    count_close_differences: str
     count_quarantine: str
     debit_wallets: str
     ensure_partitions: str
     find_account: str
     find_account_by_email: str
+    find_close: str
     find_deployment: str
     find_key: str
     find_movement: str
@@ -31,6 +34,10 @@ class Queries:
     find_usage: str
     insert_account: str
     insert_batch: str
+    insert_close: str
+    insert_closed_accounts: str
+    insert_closed_chains: str
+    insert_closed_codes: str
     insert_deployment: str
     insert_entries: str
     insert_key: str
@@ -44,6 +51,7 @@ class Queries:
     list_batches: str
     list_book_differences: str
     list_chains: str
+    list_close_faults: str
     list_committed: str
     list_cursors: str
     list_entries: str
@@ -55,11 +63,14 @@ class Queries:
     list_unacknowledged: str
     list_usage: str
     list_wallets: str
+    load_balance_at: str
+    load_close_state: str
     load_key_spend: str
     load_totals: str
     load_trial_balance: str
     load_wallets: str
     lock_chain: str
+    lock_chains: str
     lock_shard: str
     lock_wallet: str
     lock_wallets: str

@@ -1,12 +1,19 @@
--- What the books owe a customer against the wallet, in one snapshot.
-WITH owed AS (
+-- What the books owe a customer against the wallet, in one snapshot: from the last close on.
+WITH closed AS (
+    SELECT month, ends_at FROM closes ORDER BY month DESC LIMIT 1
+), line AS (
+    SELECT account_id, closing_nanos AS nanos FROM closed_accounts
+    WHERE month = (SELECT month FROM closed)
+    UNION ALL
     SELECT
-        account_id,
-        sum(CASE WHEN credit_account = 'prepayments' THEN amount_nanos ELSE 0 END)
-        - sum(CASE WHEN debit_account = 'prepayments' THEN amount_nanos ELSE 0 END) AS nanos
-    FROM ledger_entries
-    WHERE account_id IS NOT NULL
-    GROUP BY account_id
+        e.account_id,
+        CASE WHEN e.credit_account = 'prepayments' THEN e.amount_nanos ELSE -e.amount_nanos END
+    FROM ledger_batches AS b INNER JOIN ledger_entries AS e USING (batch_id)
+    WHERE
+        e.account_id IS NOT NULL
+        AND b.created_at >= coalesce((SELECT ends_at FROM closed), '-infinity')
+), owed AS (
+    SELECT account_id, sum(nanos) AS nanos FROM line GROUP BY account_id
 )
 SELECT
     coalesce(owed.account_id, w.account_id) AS account_id,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -261,3 +262,46 @@ def test_explain_of_an_unknown_request(apilink: Apilink) -> None:
 @pytest.mark.parametrize("name", ["migrate", "credit", "accounts create", "ledger verify"])
 def test_help_has_an_example(apilink: Apilink, name: str) -> None:
     assert f"Example: apilink {name}" in apilink(*name.split(), "--help").output
+
+
+def test_the_books_are_read_and_closed(apilink: Apilink, opened_ledger: None, account: str) -> None:
+    del opened_ledger
+    apilink("credit", "--account", account, "--usd", "2.5", "--reference", "r1")
+    found = _json(apilink("ledger", "trial-balance", "--json"))
+    closing = {line["code"]: line["closing_nanos"] for line in found["accounts"]}
+    assert (found["ok"], found["total_nanos"]) == (True, 0)
+    assert (closing["prepayments"], closing["clearing"]) == (-2_500_000_000, 2_500_000_000)
+    today = datetime.now(UTC).date()
+    for as_of in ((), ("--as-of", today.isoformat())):
+        now = _json(apilink("ledger", "balance", "--account", account, *as_of, "--json"))
+        assert now["balance_nanos"] == 2_500_000_000
+    then = ("--as-of", "2026-01-31T12:00:00+01:00")
+    assert apilink("ledger", "balance", "--account", account, *then).stdout == (
+        "0.00 USD before 2026-01-31T11:00:00+00:00\n"
+    )
+    last = (today.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
+    outcomes = [_json(apilink("ledger", "close", last, "--json"))["outcome"] for _ in range(2)]
+    assert outcomes == ["ok", "exists"]
+    assert "prepaid  0.00 USD" in apilink("ledger", "close", last).stdout
+
+
+def test_what_cannot_be_closed_or_told_is_refused_in_words(
+    apilink: Apilink, opened_ledger: None, account: str
+) -> None:
+    del opened_ledger
+    month = datetime.now(UTC).strftime("%Y-%m")
+    assert "stays open" in apilink("ledger", "close", month, status=1).stderr
+    apilink("ledger", "close", "2026-13", status=2)
+    apilink("ledger", "balance", "--account", STRANGER, status=1)
+    ahead = apilink("ledger", "balance", "--account", account, "--as-of", "2999-01-01", status=2)
+    assert "lies ahead" in ahead.stderr
+    naive = ("--as-of", "2026-01-31T12:00:00")
+    assert "offset" in apilink("ledger", "balance", "--account", account, *naive, status=2).stderr
+
+
+def test_nothing_is_closed_while_nobody_knows(
+    apilink: Apilink, opened_ledger: None, account: str
+) -> None:
+    del opened_ledger, account
+    away = {"APILINK_REDIS_URL": "redis://127.0.0.1:1"}
+    apilink("ledger", "close", "2026-01", status=3, **away)
