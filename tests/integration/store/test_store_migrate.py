@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -135,7 +135,10 @@ async def _use_as_owner(dsn: str) -> None:
         charges = [make_charge(account_id), orphan]
         entries = [(f"1-{n}", charge) for n, charge in enumerate(charges, 1)]
         assert await store.flushes.write(0, "flusher", cursor, entries) == 2
-    for table in ("ledger_entries", "ledger_batches", "movements", "price_revisions"):
+        last_month = (datetime.now(UTC).replace(day=1) - timedelta(days=1)).replace(day=1).date()
+        assert (await store.closes.close(last_month, "eve")).is_new
+    closes = ("closes", "closed_accounts", "closed_codes", "closed_chains")
+    for table in ("ledger_entries", "ledger_batches", "movements", "price_revisions", *closes):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match=table):
             await _fetch(dsn, f"DELETE FROM {table}")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
