@@ -24,7 +24,7 @@ class Jurisdictions:
         """Whether `failure` finds nothing, at a fraction of its price."""
         processing = route.processing
         if self.processing_allow is None:
-            if self.deny and (UNKNOWN in processing or not processing):
+            if self._bounds_any and (UNKNOWN in processing or not processing):
                 return False
         elif not processing or not self.processing_allow.issuperset(processing):
             return False
@@ -43,9 +43,13 @@ class Jurisdictions:
                     return party, country
         return None
 
+    @property
+    def _bounds_any(self) -> bool:
+        return bool(self.deny) or self.processing_allow is not None or self.seats_allow is not None
+
     def _allows(self, country: str, bound: frozenset[str] | None) -> bool:
         if country == UNKNOWN:  # it may be any country, a denied one too
-            return bound is None and not self.deny
+            return not self._bounds_any
         return country not in self.deny and (bound is None or country in bound)
 
 
@@ -62,13 +66,34 @@ def resolve_jurisdictions(
     denied = frozenset[str]().union(*(_countries(table, name) for name in deny))
     if allow is None:
         return Jurisdictions(deny=denied) if denied else NO_BOUNDS
+    processing, seats = _places_and_seats(table, allow)
+    return Jurisdictions(processing, seats, denied)
+
+
+def resolve_apart(
+    table: RoutingTable, processing: Iterable[str] | None, seats: Iterable[str] | None
+) -> Jurisdictions:
+    """Bounds on processing places and on seats, each from names of its own; None bounds nothing.
+
+    Raises UnknownJurisdictionError.
+    """
+    return Jurisdictions(
+        processing_allow=None if processing is None else _places_and_seats(table, processing)[0],
+        seats_allow=None if seats is None else _places_and_seats(table, seats)[1],
+    )
+
+
+def _places_and_seats(
+    table: RoutingTable, names: Iterable[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """A preset alone tells the two apart."""
     processing: frozenset[str] = frozenset()
     seats: frozenset[str] = frozenset()
-    for name in allow:
+    for name in names:
         more = PRESETS.get(name.lower()) or (_countries(table, name),) * 2
         processing |= more[0]
         seats |= more[1]
-    return Jurisdictions(processing, seats, denied)
+    return processing, seats
 
 
 def _countries(table: RoutingTable, name: str) -> frozenset[str]:

@@ -34,6 +34,7 @@ _PROVIDER: Final = frozenset(
         "zdr",
     }
 )
+_BOUNDS: Final = frozenset({"allow", "deny", "processing_allow", "seats_allow"})
 _SORTS: Final = frozenset({"price", "throughput", "latency"})
 _ENTRIES_MAX: Final = 300  # there are 249 countries
 _MODELS_MAX: Final = 8
@@ -47,18 +48,22 @@ class Extensions:
     fallback_models: tuple[str, ...]
     jurisdictions_allow: tuple[str, ...] | None
     jurisdictions_deny: tuple[str, ...]
+    processing_allow: tuple[str, ...] | None = None
+    seats_allow: tuple[str, ...] | None = None
 
 
 def read_extensions(body: Mapping[str, Any], headers: Mapping[str, str]) -> Extensions:
     """Raises InvalidRequestError, which names the field."""
     if EXTENSIONS.isdisjoint(body) and _header(headers) is None:
         return _NONE
-    allow, deny = _jurisdictions(body, headers)
+    bounds = _jurisdictions(body, headers)
     return Extensions(
         preferences=_preferences(read_object(body, "provider")),
         fallback_models=read_texts(body, "models", _MODELS_MAX),
-        jurisdictions_allow=allow,
-        jurisdictions_deny=deny,
+        jurisdictions_allow=bounds.get("allow"),
+        jurisdictions_deny=bounds.get("deny", ()),
+        processing_allow=bounds.get("processing_allow"),
+        seats_allow=bounds.get("seats_allow"),
     )
 
 
@@ -108,26 +113,24 @@ def _denies_collection(value: object) -> bool:
 
 def _jurisdictions(
     body: Mapping[str, Any], headers: Mapping[str, str]
-) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+) -> dict[str, tuple[str, ...]]:
+    """What is bound, by the names of the body's fields. The header is an `allow`."""
     stated = body.get("jurisdictions")
     header = _header(headers)
     if header is not None:
         if stated is not None:
             raise bad("jurisdictions", f"stands in the body and in {JURISDICTIONS_HEADER}")
-        return _countries([c.strip() for c in header.split(",")], JURISDICTIONS_HEADER), ()
-    if stated is None:
-        return None, ()
+        return {"allow": _countries([c.strip() for c in header.split(",")], JURISDICTIONS_HEADER)}
     found = read_object(body, "jurisdictions")
-    refuse_unknown(found, frozenset({"allow", "deny"}), "jurisdictions")
-    at = "jurisdictions."
-    allow = read_texts(found, "allow", _ENTRIES_MAX, at=at)
-    deny = read_texts(found, "deny", _ENTRIES_MAX, at=at)
-    if found.get("allow") is not None and not allow:
-        raise bad("jurisdictions.allow", "is empty: nothing would be allowed")
-    return (
-        _countries(allow, "jurisdictions.allow") if allow else None,
-        _countries(deny, "jurisdictions.deny"),
-    )
+    refuse_unknown(found, _BOUNDS, "jurisdictions")
+    bounds: dict[str, tuple[str, ...]] = {}
+    for name in sorted(name for name in found if found[name] is not None):
+        param = f"jurisdictions.{name}"
+        names = read_texts(found, name, _ENTRIES_MAX, at="jurisdictions.")
+        if not names and name != "deny":
+            raise bad(param, "is empty: nothing would be allowed")
+        bounds[name] = _countries(names, param)
+    return bounds
 
 
 def _countries(names: tuple[str, ...] | list[str], param: str) -> tuple[str, ...]:

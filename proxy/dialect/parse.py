@@ -66,6 +66,8 @@ def _call(
         preferences=extensions.preferences,
         jurisdictions_allow=extensions.jurisdictions_allow,
         jurisdictions_deny=extensions.jurisdictions_deny,
+        processing_allow=extensions.processing_allow,
+        seats_allow=extensions.seats_allow,
     )
 
 

@@ -34,6 +34,8 @@ class Call:
     preferences: Preferences = Preferences()
     jurisdictions_allow: tuple[str, ...] | None = None
     jurisdictions_deny: tuple[str, ...] = ()
+    processing_allow: tuple[str, ...] | None = None  # bounds processing places alone
+    seats_allow: tuple[str, ...] | None = None  # bounds seats alone
     headers: dict[str, str] = field(default_factory=dict, repr=False)  # those an upstream may see
 
 

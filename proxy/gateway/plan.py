@@ -17,7 +17,7 @@ from routing.errors import (
     UnsupportedParameterError,
 )
 from routing.money import Nanos
-from routing.policy import Jurisdictions, Policy
+from routing.policy import Jurisdictions, Policy, resolve_apart
 from routing.price import worst_case_nanos
 from routing.select import resolve_jurisdictions, select_routes
 from routing.table import Model, Route, RoutingTable
@@ -168,6 +168,8 @@ def policy_of(table: RoutingTable, key: ApiKey, call: Call) -> Policy:
         for allow, deny in bounds
         if allow is not None or deny
     )
+    if call.processing_allow is not None or call.seats_allow is not None:
+        jurisdictions += (resolve_apart(table, call.processing_allow, call.seats_allow),)
     return Policy(
         jurisdictions=jurisdictions, models_allow=key.models_allow, preferences=call.preferences
     )

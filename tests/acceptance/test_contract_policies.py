@@ -154,6 +154,33 @@ async def test_account_key_and_request_each_bound_the_whole_chain(
                 assert len(seen) == len(reachable)
 
 
+APART = [
+    ({"processing_allow": ["US"]}, {"american"}),
+    ({"seats_allow": ["US"]}, {"american"}),  # who does not say where is refused by every bound
+    ({"processing_allow": ["SG", "US", "FR"]}, {"american", "french", "chinese", "resold"}),
+    ({"processing_allow": ["SG"], "seats_allow": ["SG", "CN"]}, {"chinese"}),
+    ({"processing_allow": ["SG"], "seats_allow": ["SG"]}, set()),
+    ({"processing_allow": ["EU"], "allow": ["FR", "US"]}, {"french"}),
+    ({"seats_allow": ["US", "FR"], "deny": ["FR"]}, {"american"}),
+    ({"processing_allow": ["eu-us"], "seats_allow": ["eu-us"]}, {"american", "french"}),
+]
+
+
+async def test_places_and_seats_can_be_bound_apart(start_platform: PlatformFactory) -> None:
+    async with world(start_platform) as (platform, seen):
+        key = await platform.key()
+        for bounds, reachable in APART:
+            seen.clear()
+            for name in ALL:
+                answer = await platform.chat(key, model=name, jurisdictions=bounds)
+                expected = 200 if name in reachable else 403
+                assert (bounds, name, answer.status) == (bounds, name, expected)
+            assert len(seen) == len(reachable)
+        for wrong in ({"seats_allow": []}, {"processing_allow": "US"}, {"seats_allow": ["XX"]}):
+            answer = await platform.chat(key, model="american", jurisdictions=wrong)
+            assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_request")
+
+
 async def test_the_refusal_names_party_country_and_what_would_pass(
     start_platform: PlatformFactory,
 ) -> None:
