@@ -278,3 +278,29 @@ async def _post(store: Store, dsn: str, account_id: UUID, n: int, posting: Posti
         """,
     )
     return at
+
+
+async def test_a_close_waits_for_a_posting_that_has_its_time(
+    world: MoneyWorld, database: str
+) -> None:
+    connection = await asyncpg.connect(database)
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            posting = connection.transaction()
+            await posting.start()
+            await connection.execute(
+                "SELECT 1 FROM ledger_chains WHERE chain = 0 FOR NO KEY UPDATE"
+            )
+            closing = group.create_task(close_month(world.store, world.wallets, LAST, "eve"))
+            while not await connection.fetchval(waiting):
+                assert not closing.done()
+                await asyncio.sleep(0.01)
+                await connection.execute("SELECT pg_stat_clear_snapshot()")
+            await posting.commit()
+        assert closing.result().is_new
+    finally:
+        await connection.close()
