@@ -19,6 +19,7 @@ from proxy.domain.clock import Clock
 from proxy.domain.errors import (
     BadUpstreamError,
     ClientGoneError,
+    LedgerUnavailableError,
     UpstreamCutError,
     UpstreamError,
 )
@@ -101,9 +102,13 @@ class Relay:
             _uncancel()
             status = journey.cut
         settlement.close(_ended(journey, status))
-        await settlement.written()
+        try:
+            await settlement.written()
+            last = _last_bytes(status, exchange, journey)
+        except LedgerUnavailableError as error:  # neither disk nor ledger took the charge
+            last = render_stream_error(error.code, error.message, journey.call.dialect)
         if not journey.client_gone:
-            await client.send(_last_bytes(status, exchange, journey))
+            await client.send(last)
             await client.finish()
 
     async def _carry(
