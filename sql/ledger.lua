@@ -649,7 +649,7 @@ local function settle(keys, args)
   if hold and (hold.account ~= args[3] or hold.key ~= args[4]) then
     return bad_call('the hold is of another account or key')
   end
-  local is_known = known_ms >= shard.now - MARK_MS
+  local is_known = known_ms > shard.now - MARK_MS
   if not hold and not marker and not is_known and is_forgotten(id, shard) then
     return 'not_found'
   end
