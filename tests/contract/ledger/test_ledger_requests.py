@@ -362,6 +362,21 @@ def test_no_late_call_takes_a_hold_for_what_was_settled_and_forgotten(
     funded.held(api_key(), request_id(7, then + 1), 10)  # younger ones are served
 
 
+def test_what_was_forgotten_stays_so_when_a_new_generation_sets_the_time_back(
+    funded: LedgerBench,
+) -> None:
+    charge = charge_of(funded.held(api_key(), A, 10), 10)
+    funded.settle(charge)
+    then = funded.now_ms
+    funded.at(then + 8 * HOUR_MS)
+    funded.due()
+    funded.at(then)
+    funded.generation = 2
+    assert funded.open_shard() is Outcome.OK
+    assert funded.settle(charge) is Outcome.NOT_FOUND
+    assert funded.balance() == (USD - 10, 0)
+
+
 def test_a_release_gives_back_and_writes_its_row(funded: LedgerBench) -> None:
     hold = funded.held(api_key(), A, 300)
     charge = charge_of(hold, 0)
