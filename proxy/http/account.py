@@ -44,11 +44,11 @@ class Account:
         await _respond(arrival, {"data": fields})
 
     async def generation(self, arrival: Arrival) -> None:
+        key, _, _ = await self._identify(arrival.request.headers)
         text = only(arrival.request.query, "id")
         if text is None:
             raise InvalidRequestError("`id` must be given: a request's x-request-id.", param="id")
         request_id = parse_id("id", text)
-        key, _, _ = await self._identify(arrival.request.headers)
         charge = await self._usage.find_generation(key.account_id, request_id)
         if charge is None or charge.account_id != key.account_id:
             raise NotFoundError(
@@ -59,8 +59,8 @@ class Account:
         await _respond(arrival, {"data": generation(charge)})
 
     async def usage(self, arrival: Arrival) -> None:
-        query = parse_usage_query(arrival.request.query)
         key, _, _ = await self._identify(arrival.request.headers)
+        query = parse_usage_query(arrival.request.query)
         found = await self._usage.list_usage(
             key.account_id,
             from_ms=query.from_ms,
