@@ -27,6 +27,7 @@ _LOCK: Final = "lock"
 _SUFFIX: Final = ".log"
 _DAMAGED: Final = ".damaged"
 _NEW: Final = ".new-"
+_CLOSED: Final = -1  # a number that no open file has
 
 Committed = Mapping[tuple[str, int], int]
 Highest = dict[tuple[str, int], int]
@@ -216,7 +217,8 @@ class Journal:
         return len(covered)
 
     def close(self) -> None:
-        os.close(self._file)
+        file, self._file = self._file, _CLOSED
+        os.close(file)
         os.close(self._lock)
 
     def _create(self, segment: int) -> int:

@@ -1,5 +1,6 @@
 """The journal torn and damaged at every single byte, and removed under another's hands."""
 
+import contextlib
 import fcntl
 import shutil
 from pathlib import Path
@@ -87,3 +88,18 @@ def test_a_journal_that_its_owner_removes_meanwhile_is_not_adopted(
     real_lock = fcntl.flock
     monkeypatch.setattr(fcntl, "flock", remove_then_lock)
     assert adopt_journals(root) == []
+
+
+def test_a_closed_journal_writes_to_no_file_that_was_opened_since(
+    root: Path, tmp_path: Path, three: list[Record]
+) -> None:
+    """Its numbers of open files are given to others."""
+    journal = Journal(root, "gateway")
+    journal.close()
+    with contextlib.ExitStack() as stack:
+        others = [tmp_path / f"other-{n}" for n in range(8)]
+        for other in others:
+            stack.enter_context(other.open("wb"))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            journal.append(three)
+        assert [other.read_bytes() for other in others] == [b""] * 8
