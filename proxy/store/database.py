@@ -31,6 +31,7 @@ _AWAY: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that has not been promoted yet
+    asyncpg.InternalClientError,  # an answer and the server's farewell in one read confuse it
 )
 
 Record = Any  # asyncpg.Record: a row that is read by column name
