@@ -11,12 +11,7 @@ from proxy.domain.errors import LedgerUnavailableError
 from proxy.domain.outcome import Hold, KeyState, Outcome, Reserved, WalletState
 from proxy.domain.ports import Flushes
 from proxy.ledger import calls
-from proxy.ledger.faults import (
-    PASSED_DEADLINE,
-    AmbiguousError,
-    RefusedError,
-    as_unavailable,
-)
+from proxy.ledger.faults import AmbiguousError, RefusedError, as_unavailable
 from proxy.ledger.generations import FencedCalls, Generations
 from proxy.ledger.journals import Journals
 from proxy.ledger.keeper import Keeper
@@ -175,10 +170,8 @@ class RedisLedger:
         try:
             seen, sent_ms = await self._send(key, request_id, amount_nanos, tokens)
         except RefusedError as refused:
-            if refused.code != PASSED_DEADLINE:
+            if not self._server_clock.correct(refused):
                 raise
-            # The answer came in time, so it was our idea of the server's clock that was late.
-            self._server_clock.observe(int(refused.detail), self._clock.monotonic_ms())
             seen, sent_ms = await self._send(key, request_id, amount_nanos, tokens)
         self._server_clock.observe(seen.server_ms, sent_ms)
         hold = None

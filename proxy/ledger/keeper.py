@@ -9,7 +9,7 @@ from proxy.domain.errors import ApiError
 from proxy.domain.finish import TaskSet
 from proxy.domain.outcome import Hold, Outcome
 from proxy.ledger import calls
-from proxy.ledger.faults import LedgerFault
+from proxy.ledger.faults import LedgerFault, RefusedError
 from proxy.ledger.generations import FencedCalls
 from proxy.ledger.loader import Loader
 from proxy.ledger.replies import parse_outcome
@@ -71,15 +71,23 @@ class Keeper:
 
     async def _renew(self, hold: Hold) -> bool:
         try:
-            outcome, sent_ms = await self._send(hold)
+            outcome, sent_ms = await self._send_in_time(hold)
             if outcome is Outcome.UNKNOWN_WALLET:
                 await self._loader.load_wallet(hold.account_id, hold.shard)
-                outcome, sent_ms = await self._send(hold)
+                outcome, sent_ms = await self._send_in_time(hold)
         except (LedgerFault, ApiError):
             return False
         if outcome is Outcome.OK:
             hold.lease_until_ms = sent_ms + self._lease_ms
         return outcome is Outcome.OK
+
+    async def _send_in_time(self, hold: Hold) -> tuple[Outcome, int]:
+        try:
+            return await self._send(hold)
+        except RefusedError as refused:
+            if not self._server_clock.correct(refused):
+                raise
+            return await self._send(hold)
 
     async def _send(self, hold: Hold) -> tuple[Outcome, int]:
         if hold.request_id not in self._open:  # it ended while this batch was waiting

@@ -13,6 +13,7 @@ from proxy.domain.outcome import WalletState
 from proxy.domain.ports import Directory
 from proxy.ledger import calls
 from proxy.ledger.connection import Command
+from proxy.ledger.faults import RefusedError
 from proxy.ledger.generations import FencedCalls
 from proxy.ledger.server_clock import ServerClock
 
@@ -109,6 +110,8 @@ class Loader:
         try:
             await self._fenced.call(shard, load)
         except Exception as error:  # noqa: BLE001 - as above
+            if isinstance(error, RefusedError):
+                self._server_clock.correct(error)  # not sent again: what was read may be old
             self._fail(account_id, error)
         else:
             self._tell(account_id, found=True)

@@ -287,6 +287,24 @@ async def test_a_lease_is_renewed_as_long_as_its_hold_is_open(world: World) -> N
         assert amount == b"500"
 
 
+async def test_a_server_whose_clock_jumped_ahead_still_renews_and_loads(world: World) -> None:
+    """No reservation comes by that would show the server's time."""
+    key, other = world.account(), world.account()
+    async with world.gateway(lease_seconds=1) as ledger:
+        hold = await held(ledger, key, world.id(), 300)
+        first = hold.lease_until_ms
+        await until(lambda: hold.lease_until_ms > first)
+        last = hold.lease_until_ms
+        jumped_ms = world.clock.unix_ms() - 3_600_000  # as the gateway thought that it was
+        ledger._server_clock.observe(jumped_ms, world.clock.monotonic_ms())
+        await until(lambda: hold.lease_until_ms > last)
+        ledger._server_clock.observe(jumped_ms, world.clock.monotonic_ms())
+        late = hold_of(other, world.id(), 300)
+        await ledger.record(late, charge(late, 120))  # its wallet has to be loaded first
+        assert await ledger.drain(seconds=5)
+        assert await world.wallet(other) == (USD - 120, 0)
+
+
 async def test_a_lease_that_cannot_be_renewed_runs_out(world: World) -> None:
     key = world.account()
     async with world.gateway(lease_seconds=1, timeout_ms=SHORT_MS) as ledger:
