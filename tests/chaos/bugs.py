@@ -6,8 +6,8 @@ the functions in Redis; the product has no switch for them.
 
 import asyncio
 import functools
+import os
 import random
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,8 @@ def unfenced_second_flusher() -> None:
         return None if row is None else Cursor(row["generation"], row["cursor_stream_id"])
 
     async def check_fence(self: PostgresFlushes, *_: object) -> None:
-        await asyncio.sleep(random.uniform(0, LATE_SECONDS))
+        # One goes slowly while the other overtakes it.
+        await asyncio.sleep(random.choice((0, 3 * LATE_SECONDS)))
 
     setattr(PostgresFlushes, "acquire", acquire)  # noqa: B010 - its parameters have other names
     setattr(PostgresFlushes, "_check_fence", check_fence)  # noqa: B010 - the same
@@ -154,6 +155,6 @@ def _change_library(old: str, new: str) -> None:
     they would replace each other's."""
     source = library.LIBRARY.read_text()
     assert source.count(old) == 1, old
-    path = Path(tempfile.mkdtemp(prefix="alc-bug-")) / "ledger.lua"
+    path = Path(os.environ["CHAOS_DIR"]) / f"ledger-{os.getpid()}.lua"
     path.write_text(source.replace(old, new))
     library.LIBRARY = path  # type: ignore[misc]

@@ -21,6 +21,9 @@ _ORPHANING = frozenset(
         "gateway_pause",
         "redis_kill",
         "redis_pause",
+        "redis_empty",
+        "redis_older",
+        "replica_promoted",
         "aof_full",
         "wire_reset",
         "wire_black_hole",
@@ -30,6 +33,7 @@ _ORPHANING = frozenset(
         "wire_cut",
         "clock_step",
         "journal_full",
+        "nowhere_to_write",
     }
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 _MARK = "CHAOS_OWN_MOUNTS"
 _SIZE_MB = 512
+_TRIES_MAX = 100
 
 
 def enter_namespace(argv: Sequence[str]) -> str:
@@ -48,10 +49,16 @@ def mounted(directory: Path) -> Iterator[None]:
 
 
 def fill(directory: Path) -> None:
-    """Not one block more than what is there."""
-    found = os.statvfs(directory)
-    used = (found.f_blocks - found.f_bfree) * found.f_frsize
-    _run("mount", "-o", f"remount,size={max(used, found.f_frsize)}", str(directory))
+    """Not one block more than what is there. What is written between the look and the step makes
+    the size too small, which the kernel refuses: then it is looked at again."""
+    for _ in range(_TRIES_MAX):
+        found = os.statvfs(directory)
+        used = (found.f_blocks - found.f_bfree) * found.f_frsize
+        size = max(used, found.f_frsize)
+        argv = ("mount", "-o", f"remount,size={size}", str(directory))
+        if subprocess.run(argv, capture_output=True, check=False).returncode == 0:
+            return
+    raise OSError(f"{directory}: does not stop growing")
 
 
 def free(directory: Path) -> None:

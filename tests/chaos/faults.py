@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _NEEDS_RECOVERY = "the product closes the shard and waits for an operator: no recovery yet"
+_NOWHERE = (
+    "a charge that neither the journal nor Redis takes is dropped, though its gateway lives on:"
+    " its answer is not finished, and nobody pays for what was delivered"
+)
 
 
 class Role(StrEnum):
@@ -54,9 +58,10 @@ FAULTS: Mapping[str, FaultKind] = {
         FaultKind("aof_full", Role.REDIS, (500, 3_000)),
         FaultKind("rolling_restart", Role.FLEET, (0, 0)),
         FaultKind("clock_step", Role.GATEWAY, (500, 4_000)),
+        FaultKind("nowhere_to_write", Role.GATEWAY, (800, 2_500), off=_NOWHERE),
         FaultKind("redis_empty", Role.REDIS, (0, 500), off=_NEEDS_RECOVERY),
-        FaultKind("redis_older", Role.REDIS, (0, 500), off=_NEEDS_RECOVERY),
-        FaultKind("replica_promoted", Role.REDIS, (0, 500), off=_NEEDS_RECOVERY),
+        FaultKind("redis_older", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
+        FaultKind("replica_promoted", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
     )
 }
 DEFAULT: tuple[str, ...] = tuple(name for name, kind in FAULTS.items() if not kind.off)
@@ -93,15 +98,25 @@ def draw_schedule(
     while chosen and at_ms < seconds * 1000:
         kind = dice.choice(chosen)
         lasts_ms = dice.randint(*kind.lasts_ms)
-        free = [t for t in targets[kind.role] if busy_until.get(t, 0) <= at_ms]
-        if kind.role is Role.FLEET:
-            is_free = all(busy_until.get(t, 0) <= at_ms for t in targets[Role.GATEWAY])
-            free = ["all"] if is_free else []
+        free = [
+            target
+            for target in targets[kind.role]
+            if all(busy_until.get(t, 0) <= at_ms for t in _taken(kind, target, targets))
+        ]
         if free:
             target = dice.choice(free)
             schedule.append(Fault(at_ms, kind.name, target, lasts_ms))
-            taken = targets[Role.GATEWAY] if kind.role is Role.FLEET else [target]
             until_ms = at_ms + (_FLEET_MS if kind.role is Role.FLEET else lasts_ms) + _REST_MS
-            busy_until |= dict.fromkeys(taken, until_ms)
+            busy_until |= dict.fromkeys(_taken(kind, target, targets), until_ms)
         at_ms += dice.randint(*_BETWEEN_MS)
     return schedule
+
+
+def _taken(kind: FaultKind, target: str, targets: Mapping[Role, Sequence[str]]) -> Sequence[str]:
+    """Who must be left alone meanwhile. A full journal wants a Redis that can be reached: both
+    away at once is `nowhere_to_write`, a class of its own."""
+    if kind.role is Role.FLEET:
+        return targets[Role.GATEWAY]
+    if kind.name == "journal_full":
+        return [target, f"{target}-redis", "redis"]
+    return [target]

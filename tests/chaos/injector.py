@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from proxy.domain.clock import SystemClock
-from tests.chaos import disks
+from tests.chaos import disks, losses
 from tests.chaos.faults import FAULTS, Fault, Role
 from tests.chaos.records import Disturbance
 from tests.chaos.wire import Mode, Wire
@@ -17,7 +17,7 @@ _GONE_SECONDS = 60  # until a restarted process must serve again
 
 
 class NotSupportedError(Exception):
-    """This machine cannot do that. Says what is missing."""
+    """A class of faults that nobody has told this file how to do."""
 
 
 def unsupported(kinds: Sequence[str]) -> dict[str, str]:
@@ -25,7 +25,7 @@ def unsupported(kinds: Sequence[str]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     if not disks.can_be_full():
         reason = "needs a mount namespace: root and unshare"
-        reasons |= {"journal_full": reason, "aof_full": reason}
+        reasons |= dict.fromkeys(("journal_full", "aof_full", "nowhere_to_write"), reason)
     if find_faketime() is None:
         reasons["clock_step"] = "needs libfaketime (apt-get install libfaketime)"
     return {name: reason for name, reason in reasons.items() if name in kinds}
@@ -81,6 +81,10 @@ class Injector:
                 await member.pause_for(seconds)
             case "journal_full":
                 await _full(self._world.disk_of(fault.target), seconds)
+            case "nowhere_to_write":
+                wire = self._world.wires[f"{fault.target}-redis"]
+                disk = self._world.disk_of(fault.target)
+                await asyncio.gather(_full(disk, seconds), _break(wire, "wire_black_hole", seconds))
             case "clock_step":
                 await self._step_clock(fault, seconds)
             case _:
@@ -98,8 +102,14 @@ class Injector:
                 await store.restart_for(seconds)
             case "aof_full":
                 await _full(world.disk_of("redis"), seconds)
+            case "redis_empty":
+                await losses.empty(store, world.disk_of("redis"), seconds)
+            case "redis_older":
+                await losses.older(store, world.disk_of("redis"), seconds)
+            case "replica_promoted":
+                await losses.promoted(store, world.disk_of("redis"), seconds)
             case _:
-                raise NotSupportedError(f"{fault.kind}: {FAULTS[fault.kind].off}")
+                raise NotSupportedError(fault.kind)
 
     async def _roll(self) -> None:
         for member in self._world.gateways.values():

@@ -224,9 +224,11 @@ class StoreMember:
         self.server = None
         await self._scope.aclose()
 
-    async def kill_for(self, seconds: float) -> None:
+    async def kill_for(
+        self, seconds: float, *, before_start: Callable[[], None] = lambda: None
+    ) -> None:
         self._signal(signal.SIGKILL)
-        await self._again(seconds)
+        await self._again(seconds, before_start)
 
     async def restart_for(self, seconds: float) -> None:
         await self._again(seconds)
@@ -238,10 +240,11 @@ class StoreMember:
         finally:
             self._signal(signal.SIGCONT)
 
-    async def _again(self, seconds: float) -> None:
+    async def _again(self, seconds: float, before_start: Callable[[], None] = lambda: None) -> None:
         try:
             await self.stop()
             await asyncio.sleep(seconds)
+            before_start()
         finally:
             await self.start()
 

@@ -38,6 +38,11 @@ def cut_off_and_killed() -> list[Fault]:
     return faults
 
 
+def nowhere_to_write() -> list[Fault]:
+    """Neither the journal nor Redis takes a charge, and the gateways live on."""
+    return [Fault(1_500 + 4_500 * n, "nowhere_to_write", f"g{n % 2}", 2_000) for n in range(2)]
+
+
 DIRECTED: Mapping[str, Callable[[], list[Fault]]] = {
     schedule.__name__: schedule
     for schedule in (
@@ -47,5 +52,6 @@ DIRECTED: Mapping[str, Callable[[], list[Fault]]] = {
         answers_late,
         gateways_killed,
         cut_off_and_killed,
+        nowhere_to_write,
     )
 }

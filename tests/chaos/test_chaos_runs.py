@@ -14,7 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.faults import DEFAULT
 from tests.support.processes import ROOT
+
+# Whole runs depend on what else the machine does: `make chaos` has them, `make test` the parts.
+pytestmark = pytest.mark.slow
 
 AT_ONCE = 2
 SECONDS_MAX = 170
@@ -88,6 +92,14 @@ def test_a_deliberate_bug_is_caught(name: str, runs: dict[str, "Future[Outcome]"
     outcome = runs[name].result()
     assert outcome.status == 1, outcome.said
     assert outcome.kinds() & CAUGHT[name][1], outcome.said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", DEFAULT)
+def test_each_class_of_fault_alone_is_clean(kind: str, tmp_path: Path) -> None:
+    outcome = run_chaos(tmp_path / kind, "--faults", kind, "--seconds", "20", "--seed", "1")
+    assert outcome.status == 0, outcome.said
 
 
 @pytest.mark.slow

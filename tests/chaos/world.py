@@ -149,7 +149,7 @@ async def open_world(directory: Path, shape: Shape) -> AsyncIterator[World]:
         )
         world = World(directory, shape, redis, postgres)
         world.logs.mkdir(parents=True)
-        world.environ = clean_environ() | {"CHAOS_BUG": shape.bug}
+        world.environ = clean_environ() | {"CHAOS_BUG": shape.bug, "CHAOS_DIR": str(directory)}
         for store in (redis, postgres):
             stack.push_async_callback(store.stop)
             await store.start()
