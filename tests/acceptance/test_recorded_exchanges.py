@@ -40,6 +40,22 @@ WIDE = {
     "price": '{input: "1.00", cached_input: "0.10", output: "2.00", audio_input: "4.00",'
     ' audio_output: "8.00"}',
 }
+# A part of the recording's name → what the customer pays, added up by hand from the recording:
+# 1000 nanos a fresh input token, 100 a cached one, 2000 an output token, thinking included.
+CHARGED = {
+    "openai/chat-completions__n__200__crewAI": 178_200,  # 35 + 1152 cached, 14 out
+    "openai/chat-completions__s__200__crewAI": 226_400,  # 120 + 1024 cached, 2 out
+    "deepseek/chat-completions__n__200__rig__blocking_reasoner": 383_400,  # 121 + 384, 112
+    "deepseek/chat-completions__n__200__rig__sequential": 413_400,  # 155 + 1024, 78
+    "ruby_llm__chat_tool_choice_and_calls_control_deepseek": 228_600,  # 87 + 256, 58
+    "lmnr-python__test_chat": 2_293_000,  # 15, 51 and 1088 of thinking
+    "ai__alibaba_reasoning_chunks": 2_734_000,  # 24, 271 and 1084 of thinking
+    "test_openai_moderation_stream": 35_000,  # 13, 11; the usage chunk is not the last
+    "test_compatible_api_with_tool_calls_without_id": 183_000,  # 35, 12 and 62 in the total alone
+    "sequential_complex_tool_calls_streaming": 785_000,  # 765, 10; stated twice
+    "test_groq_provider_1": 108_000,  # 26, 41
+    "llama-hosts/chat-completions__s__200__rig__streaming_probe": 214_200,  # 3 + 1792, 16
+}
 CHUNK = 700  # bytes: cuts through events and characters
 
 
@@ -75,11 +91,17 @@ async def test_recorded_exchanges(start_platform: PlatformFactory, shared_dir: P
         async with start_platform(table(ups, models)) as platform:
             key = await platform.key(nanos=10**15)
             tried = 0
+            ids: dict[str, str] = {}
             for number, (name, recording) in enumerate(found):
                 answer = await _check(platform, key, number, name, recording)
                 tried += "x-apilink-attempts" in answer.headers
+                ids[name] = answer.headers["x-request-id"]
             assert tried >= len(found) - 2  # a recorded refusal of a body that we refuse as well
             await platform.quiet(key, rows=tried)
+            rows = {str(row.request_id): row.charged_nanos for row in await platform.rows(key)}
+            for part, nanos in CHARGED.items():
+                (name,) = [name for name in ids if part in name]
+                assert rows[ids[name]] == nanos, name
             await platform.assert_clean()
 
 
