@@ -18,12 +18,16 @@ class ClientAddress:
         self._trusted = tuple(_network(text) for text in trusted_proxies)
 
     def of(self, peer: str | None, headers: MultiMapping[str]) -> str | None:
-        """The nearest hop that is not a trusted proxy. Hops beyond it are anybody's claim."""
-        if not self._trusted or peer is None:
-            return peer
-        nearest = _address(peer)
-        if nearest is None or not self._trusts(nearest):
-            return peer
+        """The nearest hop that is not a trusted proxy, without port or zone, so that every store
+        takes it for an address. Hops beyond it are anybody's claim. None where the peer has no
+        address: it came through a unix socket."""
+        if not self._trusted:
+            return (peer or "").partition("%")[0] or None
+        nearest = _address(peer or "")
+        if nearest is None:
+            return None
+        if not self._trusts(nearest):
+            return _shown(nearest)
         for text in _hops(headers):
             hop = _address(text)
             if hop is None:
@@ -51,14 +55,18 @@ def _network(text: str) -> IPv6Network:
 
 
 def _address(text: str) -> IPv6Address | None:
-    """With or without a port, with or without brackets. IPv4 as IPv4-mapped IPv6: one kind."""
+    """With or without a port, with or without brackets. IPv4 as IPv4-mapped IPv6: one kind.
+
+    A zone (`fe80::1%eth0`) names an interface of whoever wrote it, in any characters: it is left
+    out.
+    """
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        address = ip_address(text)
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return _mapped(address) if isinstance(address, IPv4Address) else address

@@ -27,8 +27,15 @@ PROXIES = ("10.0.0.0/8", "192.0.2.7", "fd00::/8")
         ("fd00::1", ["[2001:db8::1]:443"], "2001:db8::1"),
         ("fd00::1", ["2001:db8::1"], "2001:db8::1"),
         ("::ffff:10.1.1.1", ["203.0.113.1"], "203.0.113.1"),
-        ("::ffff:198.51.100.9", ["203.0.113.1"], "::ffff:198.51.100.9"),
-        ("", ["203.0.113.1"], ""),
+        ("::ffff:198.51.100.9", ["203.0.113.1"], "198.51.100.9"),
+        # No store takes a zone for a part of an address, and anybody can write one.
+        ("fd00::1", ["fe80::1%eth0"], "fe80::1"),
+        ("fd00::1", ["[fe80::1%eth0]:443"], "fe80::1"),
+        ("fd00::1", ["2001:db8::1%a\0b"], "2001:db8::1"),
+        ("fd00::1%eth0", ["203.0.113.1"], "203.0.113.1"),
+        ("fe80::1%eth0", ["203.0.113.1"], "fe80::1"),
+        ("fd00::1", ["%eth0"], "fd00::1"),
+        ("", ["203.0.113.1"], None),
         (None, ["203.0.113.1"], None),
     ],
 )
@@ -47,6 +54,8 @@ def test_a_long_chain_is_read_only_so_far() -> None:
 def test_without_trusted_proxies_the_peer_is_the_client() -> None:
     headers = CIMultiDict({"x-forwarded-for": "203.0.113.1"})
     assert ClientAddress(()).of("10.1.1.1", headers) == "10.1.1.1"
+    assert ClientAddress(()).of("fe80::1%eth0", headers) == "fe80::1"
+    assert ClientAddress(()).of(None, headers) is None
 
 
 @pytest.mark.parametrize("text", ["nonsense", "10.0.0.1/8", "10.0.0.0/33", ""])
