@@ -223,7 +223,7 @@ class _Postgres:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return bool(lines) and lines[-1].strip() == "ready"
+        return bool(lines) and lines[-1].strip() in ("ready", "standby")
 
     def tidy(self) -> None:
         remove(self._sockets)

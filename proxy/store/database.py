@@ -5,21 +5,28 @@ kept by name, no session state is set, and nothing has to be reset on release.
 """
 
 import asyncio
+import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 
 from proxy.domain.errors import StoreUnavailableError
+from proxy.store.silence import Silence, SilentError
 
 T = TypeVar("T")
 
 _ATTEMPTS_MAX: Final = 5
 _RETRY_SECONDS: Final = 5
 _CONNECT_SECONDS_MAX: Final = 5
+_PAUSE_MS: Final = 10  # the longest before the second attempt; doubled for each one after it
+_PROBE_SECONDS: Final = 1
+_MOMENT_SECONDS: Final = 0.5
 
-# Postgres took another's side: the same transaction may be tried again.
+# Postgres took another's side: the same transaction may be tried again. Not after `lock_timeout`:
+# that took its seconds already, and whoever holds the lock holds it still.
 _CONFLICTS: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _AWAY: Final = (
     OSError,
@@ -52,51 +59,121 @@ class Executor(Protocol):
 
 
 class Database:
-    """Everything here raises StoreUnavailableError where Postgres is away, full or read-only."""
+    """Everything here raises StoreUnavailableError where Postgres is away, full or read-only.
 
-    def __init__(self, pool: Any, *, acquire_seconds: int) -> None:
+    A single statement is answered or given up within `seconds` and a moment, its wait for a
+    connection included; in a transaction, each statement is.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        *,
+        seconds: int,
+        silence: Silence,
+        draw: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
         self._pool = pool
-        self._acquire_seconds = acquire_seconds
+        self._seconds = seconds
+        self._silence = silence
+        self._draw = draw
+
+    def within(self, seconds: int) -> "Database":
+        """The same connections, for callers whom somebody waits for."""
+        return Database(
+            self._pool,
+            seconds=min(seconds, self._seconds),
+            silence=self._silence,
+            draw=self._draw,
+        )
 
     async def fetch(self, query: str, *args: Any) -> list[Record]:
-        async with self._connection() as connection:
-            return list(await connection.fetch(query, *args))
+        return list(
+            await self._ask(lambda connection, left: connection.fetch(query, *args, timeout=left))
+        )
 
     async def fetchrow(self, query: str, *args: Any) -> Record | None:
-        async with self._connection() as connection:
-            return await connection.fetchrow(query, *args)
+        return await self._ask(
+            lambda connection, left: connection.fetchrow(query, *args, timeout=left)
+        )
 
     async def fetchval(self, query: str, *args: Any) -> Any:
-        async with self._connection() as connection:
-            return await connection.fetchval(query, *args)
+        return await self._ask(
+            lambda connection, left: connection.fetchval(query, *args, timeout=left)
+        )
 
     async def execute(self, query: str, *args: Any) -> str:
         """Postgres's word for what was done, such as "UPDATE 1"."""
-        async with self._connection() as connection:
-            return str(await connection.execute(query, *args))
+        return str(
+            await self._ask(lambda connection, left: connection.execute(query, *args, timeout=left))
+        )
 
     async def transact(
         self, work: Callable[[Executor], Awaitable[T]], *, isolation: str = "read_committed"
     ) -> T:
         """Runs `work` in one transaction, again from its start where Postgres chose it as the
         victim of a conflict. An error while committing is ambiguous: callers are idempotent."""
+
+        async def once() -> T:
+            async with (
+                self._connection() as connection,
+                connection.transaction(isolation=isolation),
+            ):
+                return await work(connection)
+
+        return await self._repeated(once)
+
+    async def _ask(self, statement: Callable[[Any, float], Awaitable[Any]]) -> Any:
+        """A statement by itself is its own transaction, which a conflict may also choose."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._seconds
+
+        async def once() -> Any:
+            async with self._connection() as connection:
+                return await statement(connection, max(ends_at - loop.time(), _MOMENT_SECONDS))
+
+        return await self._repeated(once)
+
+    async def _repeated(self, once: Callable[[], Awaitable[T]]) -> T:
+        """After a pause of random length, or those that met would meet again."""
         for attempt in range(_ATTEMPTS_MAX):
             try:
-                async with (
-                    self._connection() as connection,
-                    connection.transaction(isolation=isolation),
-                ):
-                    return await work(connection)
+                return await once()
             except _CONFLICTS as error:
                 if attempt == _ATTEMPTS_MAX - 1:
                     raise _unavailable() from error
+            await asyncio.sleep((1 + self._draw(_PAUSE_MS << attempt)) / 1000)
         raise AssertionError("the loop returns or raises")
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         with translated():
-            async with self._pool.acquire(timeout=self._acquire_seconds) as connection:
-                yield connection
+            async with self._silence.passing() as is_probe:
+                connection = await self._acquire(_PROBE_SECONDS if is_probe else self._seconds)
+                try:
+                    if is_probe:
+                        await connection.fetchval("SELECT 1", timeout=_PROBE_SECONDS)
+                        self._silence.end()
+                    yield connection
+                finally:
+                    await self._release(connection)
+
+    async def _acquire(self, seconds: int) -> Any:
+        try:
+            return await self._pool.acquire(timeout=seconds)
+        except TimeoutError as error:
+            if (
+                self._pool.get_idle_size() == 0
+                and self._pool.get_size() == self._pool.get_max_size()
+            ):
+                raise _unavailable() from error  # all of ours are busy: no sign of a silence
+            raise
+
+    async def _release(self, connection: Any) -> None:
+        """A statement that was given up is cancelled at the server, which may not answer that
+        either: the connection is then closed instead of waited for."""
+        with suppress(TimeoutError, *_AWAY, asyncpg.InterfaceError):
+            await self._pool.release(connection, timeout=_MOMENT_SECONDS)
 
 
 @contextmanager
@@ -104,7 +181,7 @@ def translated() -> Iterator[None]:
     """Postgres's ways of being away, as StoreUnavailableError."""
     try:
         yield
-    except _AWAY as error:
+    except (*_AWAY, SilentError) as error:
         raise _unavailable() from error
     except asyncpg.InterfaceError as error:
         if isinstance(error, ValueError):  # an argument of the wrong type: our mistake
@@ -144,7 +221,8 @@ async def open_database(
             server_settings={"application_name": "apilink"},
         )
     try:
-        yield Database(pool, acquire_seconds=timeout_seconds)
+        silence = Silence(lambda: time.monotonic_ns() // 1_000_000)
+        yield Database(pool, seconds=timeout_seconds, silence=silence)
     finally:
         await _close(pool, timeout_seconds)
 

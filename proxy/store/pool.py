@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.store.accounts import Accounts
 from proxy.store.audit import Audit
@@ -18,6 +19,8 @@ from proxy.store.queries import load_queries
 from proxy.store.revisions import Revisions
 from proxy.store.shards import PostgresShards
 from proxy.store.usage import UsageReader
+
+_LOOKUP_SECONDS: Final = 2  # of a key or a wallet, while a client waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ async def open_store(
         yield Store(
             database=database,
             deployment=Deployment(database, queries),
-            directory=PostgresDirectory(database, queries),
+            directory=PostgresDirectory(database.within(_LOOKUP_SECONDS), queries),
             flushes=PostgresFlushes(database, queries),
             shards=PostgresShards(database, queries),
             usage=UsageReader(database, queries),
