@@ -26,6 +26,7 @@ class Queries:
     find_account: str
     find_account_by_email: str
     find_close: str
+    find_covered_until: str
     find_deployment: str
     find_key: str
     find_movement: str
