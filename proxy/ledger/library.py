@@ -61,6 +61,12 @@ async def check_store(connection: Connection) -> None:
         raise NotSentError(f"Redis is no master, but {role}")
 
 
+async def check_single(connection: Connection) -> None:
+    """Raises LedgerSetupError where one node of a cluster is taken for the whole store."""
+    if (await _info(connection, "cluster")).get("cluster_enabled") == "1":
+        raise LedgerSetupError("Redis is a cluster: add ?cluster=true to its URL")
+
+
 async def _info(connection: Connection, section: str) -> dict[str, str]:
     try:
         answer = await connection.call("INFO", section)

@@ -1,4 +1,5 @@
-"""A connection that comes back. It repeats no call: who made a call knows what it was."""
+"""A connection that comes back. It repeats no call that a server may have run: who made a call
+knows what it was."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,7 @@ from proxy.domain.finish import TaskSet
 from proxy.ledger.address import RedisAddress
 from proxy.ledger.connection import Argument, Connection, connect
 from proxy.ledger.faults import LedgerFault, LedgerSetupError, NotSentError
+from proxy.ledger.library import check_single
 
 Greeting = Callable[[Connection], Awaitable[None]]
 
@@ -17,6 +19,15 @@ _MS: Final = 1000
 
 class Link:
     """`greetings` run on every new connection before anyone else may use it; `on_up` after."""
+
+    def __new__(  # noqa: PYI034 - what it makes may be a subclass
+        cls, address: RedisAddress, *, timeout_ms: int, calls_max: int
+    ) -> "Link":
+        """A cluster's address makes a ClusterLink, as a Path is made a PosixPath."""
+        from proxy.ledger.cluster import ClusterLink  # noqa: PLC0415 - which is built on this class
+
+        del timeout_ms, calls_max
+        return super().__new__(ClusterLink if address.is_cluster else cls)
 
     def __init__(self, address: RedisAddress, *, timeout_ms: int, calls_max: int) -> None:
         self.timeout_ms = timeout_ms
@@ -31,6 +42,11 @@ class Link:
     @property
     def is_up(self) -> bool:
         return self._connection is not None
+
+    @property
+    def is_partly_up(self) -> bool:
+        """True where calls for some shards at least can be made: of one server, for all."""
+        return self.is_up
 
     @property
     def has_room(self) -> bool:
@@ -61,7 +77,7 @@ class Link:
             on_lost=self._lost,
         )
         try:
-            for greet in self.greetings:
+            for greet in (check_single, *self.greetings):
                 await greet(connection)
         except BaseException:
             connection.close()
