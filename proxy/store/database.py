@@ -24,6 +24,7 @@ _CONNECT_SECONDS_MAX: Final = 5
 _PAUSE_MS: Final = 10  # the longest before the second attempt; doubled for each one after it
 _PROBE_SECONDS: Final = 1
 _MOMENT_SECONDS: Final = 0.5
+_ARRAYS: Final = "SELECT $1::text[], $2::uuid[], $3::bigint[], $4::jsonb[]"
 
 # Postgres took another's side: the same transaction may be tried again. Not after `lock_timeout`:
 # that took its seconds already, and whoever holds the lock holds it still.
@@ -204,6 +205,18 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is untyp
         return ""
 
 
+async def _learn_arrays(connection: Any) -> None:
+    """asyncpg asks once for the types of arrays, with `jit` switched off for the session and on
+    again: transactions that may reach two sessions behind a pooler. Here they are one, which
+    takes it back."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.fetchrow(_ARRAYS, [], [], [], [])
+    finally:
+        await transaction.rollback()
+
+
 @asynccontextmanager
 async def open_database(
     dsn: str, *, connections_max: int, timeout_seconds: int
@@ -218,6 +231,7 @@ async def open_database(
             timeout=min(timeout_seconds, _CONNECT_SECONDS_MAX),
             command_timeout=timeout_seconds,
             connection_class=_Connection,
+            init=_learn_arrays,
             server_settings={"application_name": "apilink"},
         )
     try:

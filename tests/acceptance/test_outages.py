@@ -1,5 +1,6 @@
 """A process is killed, a store is away: what the client sees, and that the money comes out even."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import IncompleteRead
@@ -134,6 +135,30 @@ def test_postgres_is_away(own_postgres: OwnPostgres, tmp_path: Path) -> None:
         assert len(deployment.charged(known, door, rows=3)) == 3
         assert len(deployment.charged(unknown, door, rows=1)) == 1
         deployment.assert_books_agree()
+
+
+def test_postgres_stands_still(own_postgres: OwnPostgres, tmp_path: Path) -> None:
+    """Connections are taken and nothing is answered: nobody waits longer than for a moment."""
+    template = make_template(own_postgres.server.url)
+    with run_deployment(own_postgres.server.url, template, tmp_path) as deployment:
+        door = deployment.start_all().door()
+        known, unknown = deployment.key(), deployment.key()
+        assert door.chat(known, CHAT).status == 200
+        with paused(own_postgres.server):
+            assert refused_seconds(door, unknown) < 3
+            later = [refused_seconds(door, unknown) for _ in range(10)]
+            assert sorted(later)[-2] < 0.5  # one of them in a second asks for all
+            assert_serves_whom_it_knows(door, known, unknown)
+        until(lambda: door.chat(unknown, CHAT).status == 200)
+        assert len(deployment.charged(known, door, rows=3)) == 3
+        assert len(deployment.charged(unknown, door, rows=1)) == 1
+        deployment.assert_books_agree()
+
+
+def refused_seconds(door: Door, key: TestKey) -> float:
+    began = time.monotonic()
+    assert_come_back_later(door.chat(key, CHAT))
+    return time.monotonic() - began
 
 
 def assert_serves_whom_it_knows(door: Door, known: TestKey, unknown: TestKey) -> None:

@@ -1,16 +1,25 @@
-"""A pooler in transaction mode: between two transactions a client's server connection changes.
+"""Poolers in transaction mode: between two transactions a client's server connection changes.
 
-As much of it as shows what breaks behind one: names of prepared statements and the state of a
-session do not survive a transaction, for the next one runs elsewhere.
+`open_pooler` is as much of one as shows what breaks behind it, on any machine: names of prepared
+statements and the state of a session do not survive a transaction, for the next one runs
+elsewhere. `run_pgbouncer` is the real thing.
 """
 
 import asyncio
+import os
+import signal
+import tempfile
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+
+from proxy.dev.children import give_to, kill_child, spawn, unprivileged
+from tests.support.processes import until
 
 _SSL_REQUEST = 80877103
 _TERMINATE = b"X"
@@ -133,3 +142,83 @@ async def _relay(
     finally:
         ask.cancel()
         await asyncio.gather(ask, return_exceptions=True)
+
+
+PGBOUNCER = Path("/usr/sbin/pgbouncer")
+
+_CONFIG = """
+[databases]
+* = host={servers} port=5432 user=apilink
+
+[pgbouncer]
+pool_mode = transaction
+default_pool_size = {pool_size}
+server_round_robin = 1
+max_client_conn = 200
+auth_type = any
+listen_addr =
+listen_port = 6432
+unix_socket_dir = {directory}
+unix_socket_mode = 0777
+server_login_retry = 1
+query_wait_timeout = 10
+"""
+
+
+class PgBouncer:
+    """The real one, in transaction mode, before a server on a unix socket. Its servers take turns,
+    so that hardly any two transactions of a client run on the same."""
+
+    def __init__(self, server_url: str, directory: Path, *, pool_size: int) -> None:
+        self._directory = directory
+        self._identity = unprivileged(os.environ)  # it refuses root, as Postgres does
+        self._config = directory / "pgbouncer.ini"
+        servers = parse_qs(urlsplit(server_url).query)["host"][0]
+        text = _CONFIG.format(servers=servers, directory=directory, pool_size=pool_size)
+        self._config.write_text(text)
+        for path in (directory, self._config):
+            give_to(self._identity, path)
+        self.start()
+
+    def of(self, dsn: str) -> str:
+        """The same database, through here."""
+        query = f"host={quote(str(self._directory), safe='')}&port=6432"
+        return urlsplit(dsn)._replace(query=query).geturl()
+
+    def start(self) -> None:
+        """Ready once this returns."""
+        socket = self._directory / ".s.PGSQL.6432"
+        socket.unlink(missing_ok=True)
+        self._process = spawn(
+            [PGBOUNCER, "-q", self._config],
+            identity=self._identity,
+            environ=os.environ,
+            log=self.log,
+            death_signal=signal.SIGKILL,
+        )
+        until(lambda: socket.exists() or self._process.poll() is not None)
+        assert self._process.poll() is None, self.log.read_text()
+
+    def kill(self) -> None:
+        kill_child(self._process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self._directory / "pgbouncer.log"
+
+
+@contextmanager
+def run_pgbouncer(server_url: str, *, pool_size: int = 2) -> Iterator[PgBouncer]:
+    """Skips the test where it is not installed."""
+    if not PGBOUNCER.exists():
+        pytest.skip(f"{PGBOUNCER} is not installed (apt-get install pgbouncer)")
+    with tempfile.TemporaryDirectory(prefix="al-", dir="/tmp") as directory:
+        pooler = PgBouncer(server_url, Path(directory), pool_size=pool_size)
+        try:
+            yield pooler
+        finally:
+            pooler.kill()
