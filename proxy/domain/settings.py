@@ -5,9 +5,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from dataclasses import field as field_of
+from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
+
+from proxy.domain.durability import JournalSync, LedgerDurability
 
 PREFIX: Final = "APILINK_"
 # Kubernetes injects these for a service named "apilink"; they are not ours.
@@ -55,6 +58,8 @@ class Settings:
     default_output_tokens: int = 4096
     lease_seconds: int = 60
     ledger_timeout_ms: int = 2_000
+    ledger_durability: LedgerDurability = LedgerDurability.MEMORY
+    journal_sync: JournalSync = JournalSync.AWAY
     keepalive_comment_seconds: int = 15
     drain_seconds_max: int = 600
     drain_bytes_max: int = 32 * 2**20
@@ -146,6 +151,15 @@ def _level(text: str) -> str:
     return text
 
 
+def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
+    def parse(text: str) -> StrEnum:
+        if text not in list(kind):
+            raise ValueError(f"must be {', '.join(list(kind)[:-1])} or {list(kind)[-1]}")
+        return kind(text)
+
+    return parse
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -180,6 +194,8 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "default_output_tokens": _count(16, 10**6),
     "lease_seconds": _count(1, 3600),
     "ledger_timeout_ms": _count(50, 60_000),
+    "ledger_durability": _one_of(LedgerDurability),
+    "journal_sync": _one_of(JournalSync),
     "keepalive_comment_seconds": _count(1, 3600),
     "drain_seconds_max": _count(0, 86_400),
     "drain_bytes_max": _count(0, 2**40),

@@ -70,7 +70,7 @@ class Relay:
         journey.answer_text_bytes = answer.text_bytes
         outcome = Status.UPSTREAM_ERROR if answer.is_error else Status.OK
         settlement.close(_ended(journey, outcome))
-        charge = await settlement.written()
+        charge = await settlement.written_or_withheld()
         if journey.call.stream and not answer.is_error:
             await client.start(_OK, STREAM_HEADERS | journey.headers())
             await client.send(as_events(answer.body, wants_usage=journey.call.wants_usage))
@@ -102,14 +102,28 @@ class Relay:
             _uncancel()
             status = journey.cut
         settlement.close(_ended(journey, status))
-        try:
-            await settlement.written()
-            last = _last_bytes(status, exchange, journey)
-        except LedgerUnavailableError as error:  # neither disk nor ledger took the charge
-            last = render_stream_error(error.code, error.message, journey.call.dialect)
+        last = await self._last_bytes(status, exchange, journey, settlement)
         if not journey.client_gone:
             await client.send(last)
             await client.finish()
+
+    async def _last_bytes(
+        self, status: Status, exchange: StreamExchange, journey: Journey, settlement: Settlement
+    ) -> bytes:
+        """The final byte is not sent for a charge that is not safe; a word of why always is."""
+        try:
+            await settlement.written()
+        except LedgerUnavailableError as error:
+            return render_stream_error(error.code, error.message, journey.call.dialect)
+        except asyncio.CancelledError:
+            if journey.cut is None:
+                raise
+            _uncancel()
+            status = journey.cut
+        if status in _WORDS:
+            code, message = _WORDS[status]
+            return render_stream_error(code, message, journey.call.dialect)
+        return exchange.closing()
 
     async def _carry(
         self,
@@ -159,13 +173,6 @@ class Relay:
 
 def _ended(journey: Journey, status: Status) -> Status:
     return Status.CLIENT_CLOSED if journey.client_gone else status
-
-
-def _last_bytes(status: Status, exchange: StreamExchange, journey: Journey) -> bytes:
-    if status in _WORDS:
-        code, message = _WORDS[status]
-        return render_stream_error(code, message, journey.call.dialect)
-    return exchange.closing()
 
 
 def _uncancel() -> None:

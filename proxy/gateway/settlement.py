@@ -3,15 +3,23 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from proxy.dialect.estimate import Estimator
 from proxy.domain.charge import Charge
 from proxy.domain.clock import Clock
+from proxy.domain.errors import LedgerUnavailableError
 from proxy.domain.outcome import Hold
 from proxy.domain.ports import Ledger
 from proxy.domain.usage import Usage, UsageSource
 from proxy.gateway.journey import Journey
-from routing.money import WALLET_NANOS_MAX
+from routing.money import WALLET_NANOS_MAX, Nanos
+
+# Longer than a store takes to fail over, shorter than a client waits for its last byte, or a
+# shutdown for its last words.
+RECORDED_SECONDS_MAX: Final = 3
+# For a charge that is on its way to the ledger and can no longer be taken back.
+ANSWERED_SECONDS_MAX: Final = 30
 
 Observe = Callable[[Charge, Usage], None]  # and the statement that the charge was made of
 
@@ -55,12 +63,41 @@ class Settlement:
         self._learn(usage)
         self._observe(charge, usage)
 
-    async def written(self) -> Charge:
-        """The charge, once it is in the journal: from then on the final byte may leave."""
+    async def written(self, *, seconds: int = RECORDED_SECONDS_MAX) -> Charge:
+        """The charge, once it is safe: from then on the final byte may leave.
+
+        Raises LedgerUnavailableError where that takes too long. The charge goes on trying.
+        """
         assert self._written is not None
         assert self.charge is not None
-        await asyncio.shield(self._written)
+        if not self._written.done():
+            await asyncio.wait({self._written}, timeout=seconds)
+        if not self._written.done():
+            raise LedgerUnavailableError(
+                "The charge could not be recorded in time.", retry_after_seconds=1
+            )
+        self._written.result()
         return self.charge
+
+    async def written_or_withheld(self) -> Charge:
+        """The same for an answer of which its client has nothing yet: where it is withheld, the
+        charge becomes a row that costs the customer nothing, and says what the provider served."""
+        try:
+            return await self.written()
+        except LedgerUnavailableError as error:
+            if self._journey.client_gone or self._withhold(error.code):
+                raise
+            return await self.written(seconds=ANSWERED_SECONDS_MAX)
+
+    def _withhold(self, code: str) -> bool:
+        """False where the charge may already have been made."""
+        assert self.charge is not None
+        free = replace(self.charge, charged_nanos=Nanos(0), status=code, price_revision=None)
+        recorded = self._ledger.record(self.hold, free)
+        if recorded is self._written:
+            return False
+        self._written, self.charge = recorded, free
+        return True
 
     def _learn(self, usage: Usage) -> None:
         if usage.source is UsageSource.REPORTED and self._journey.candidate is not None:

@@ -174,6 +174,7 @@ class Journal:
         self._highest: dict[int, Highest] = {1: {}}
         self._segment = 1
         self._size = 0
+        self._is_named = False  # on the disk: the directory that has the segment's name
         self._file = self._create(1)
         self._is_torn = False
 
@@ -195,17 +196,35 @@ class Journal:
             _raise_to(self._highest[self._segment], record.charge)
         return positions
 
-    def begin_sync(self) -> Callable[[], None]:
-        """A step for another thread, after which all that was appended so far is on the disk."""
+    def begin_sync(self, first: int | None = None) -> Callable[[], None]:
+        """A step for another thread, after which what was appended so far is on the disk, of
+        segment `first` (or the current one) and all later ones. Raises OSError, and so does the
+        step: then nothing that it was to sync may be counted on."""
+        directory = self.segments.directory
+        names = [] if self._is_named else [directory, directory.parent]
+        older = [
+            self.segments.path(number) for number in range(first or self._segment, self._segment)
+        ]
         file = os.dup(self._file)
+        self._is_named = True
 
         def sync() -> None:
             try:
+                for path in older:
+                    _sync_path(path)
                 os.fsync(file)
+                for path in names:
+                    _sync_path(path)
             finally:
                 os.close(file)
 
         return sync
+
+    def distrust(self) -> None:
+        """After a sync that failed: the kernel may have dropped what it could not write, and says
+        so only once. What comes next goes to another file."""
+        self._is_torn = True
+        self._is_named = False
 
     def prune(self, committed: Committed) -> int:
         """Deletes full segments whose every number is committed. Returns how many."""
@@ -223,6 +242,7 @@ class Journal:
 
     def _create(self, segment: int) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._is_named = False
         return os.open(self.segments.path(segment), flags, 0o600)
 
     def _rotate(self) -> None:
@@ -243,6 +263,7 @@ class Journal:
             # Half a record would hide everything that is written after it.
             self._is_torn = True
             os.ftruncate(self._file, self._size)
+            self._is_torn = False  # or each try on a full disk would leave one more empty file
             raise
 
 
@@ -303,6 +324,17 @@ def adopt_journals(root: Path) -> list[AdoptedJournal]:
         if lock is not None:
             adopted.append(AdoptedJournal(directory, lock))
     return adopted
+
+
+def _sync_path(path: Path) -> None:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # pruned: Postgres has all of it
+        return
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _is_covered(highest: Mapping[tuple[str, int], int], committed: Committed) -> bool:
