@@ -7,6 +7,7 @@ allows, however many calls were refused.
 
 import asyncio
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -43,7 +44,6 @@ class ClusterLink(Link):
         self._table: list[Tenure | None] = [None] * SLOTS
         self._tenures: dict[Place, Tenure] = {}
         self._opening: set[Place] = set()
-        self._retired: set[Tenure] = set()
         self._topology = Topology({}, frozenset())
         self._pointer: Place | None = None  # the node that last pointed elsewhere: it knows more
         self._wake = asyncio.Event()
@@ -91,9 +91,8 @@ class ClusterLink(Link):
     async def close(self) -> None:
         self._is_closed = True
         await self._tasks.cancel()
-        for tenure in (*self._tenures.values(), *self._retired):
-            if tenure.connection is not None:
-                tenure.connection.close()
+        for tenure in self._tenures.values():
+            tenure.close()
         self._repeats.close()
 
     # Topology
@@ -120,7 +119,7 @@ class ClusterLink(Link):
         except (LedgerFault, LedgerSetupError):
             is_known = False  # what was known stays, and lost connections are made anew
         self._adopt(self._topology)
-        return is_known and self._is_whole
+        return is_known and self._is_whole and not self._opening
 
     async def _find_topology(self) -> Topology:
         """Raises NotSentError where no node knows it, or LedgerSetupError."""
@@ -155,11 +154,10 @@ class ClusterLink(Link):
             connection.close()
 
     def _adopt(self, topology: Topology) -> None:
-        for tenure in list(self._retired):
-            if tenure.connection is None or tenure.connection.is_idle:
-                self._drop(tenure)
         for place in set(self._tenures) - set(topology.masters):
-            self._retire(self._tenures.pop(place))
+            # Closed before its successor is greeted: an answer that came later would be of a write
+            # that the successor may not have, and no greeting would look for it.
+            self._tenures.pop(place).close()
         for place, slots in topology.masters.items():
             found = self._tenures.get(place)
             if found is None or found.connection is None or not slots <= found.slots:
@@ -168,59 +166,51 @@ class ClusterLink(Link):
                 # What it lost and gets back is greeted again: others wrote to it in between.
                 found.slots &= slots
 
-    def _start_open(self, place: Place, slots: frozenset[int]) -> None:
+    def _start_open(self, place: Place, slots: AbstractSet[int]) -> None:
         if place not in self._opening and len(self._opening) < NODES_MAX:
             self._opening.add(place)
             _ = self._tasks.start(self._try_open(place, slots), name="ledger cluster node")
 
-    async def _try_open(self, place: Place, slots: frozenset[int]) -> None:
-        with suppress(LedgerFault, LedgerSetupError):  # the next refresh tries again
-            try:
+    async def _try_open(self, place: Place, slots: AbstractSet[int]) -> None:
+        try:
+            with suppress(LedgerFault, LedgerSetupError):  # the next refresh tries again
                 await self._open(place, slots)
-            finally:
-                self._opening.discard(place)
+        finally:
+            self._opening.discard(place)
 
-    async def _open(self, place: Place, slots: frozenset[int]) -> None:
-        tenure = Tenure(place, slots)
-        await tenure.open(
-            self._address,
-            self.greetings,
-            timeout_ms=self.timeout_ms,
-            calls_max=self._calls_max,
-            on_lost=self._left,
-            on_refused=self._refused,
-        )
-        self._install(tenure, slots & self._topology.masters.get(place, frozenset()))
+    async def _open(self, place: Place, slots: AbstractSet[int]) -> None:
+        """Raises LedgerFault, or what a greeting raises."""
+        tenure = self._tenures.get(place)
+        if tenure is not None and tenure.connection is not None:
+            self._install(tenure, await tenure.greet(slots))
+            return
+        tenure = self._tenure(place)
+        await tenure.open(self._address, timeout_ms=self.timeout_ms, calls_max=self._calls_max)
+        try:
+            self._install(tenure, await tenure.greet(slots))
+        except BaseException:
+            tenure.close()
+            raise
 
-    def _install(self, tenure: Tenure, slots: frozenset[int]) -> None:
-        before = self._tenures.get(tenure.place)
-        if before is not None:
-            self._retire(before)
+    def _tenure(self, place: Place) -> Tenure:
+        return Tenure(place, greetings=self.greetings, on_lost=self._left, on_refused=self._refused)
+
+    def _install(self, tenure: Tenure, greeted: AbstractSet[int]) -> None:
+        if tenure.connection is None:
+            raise NotSentError("Redis hung up")
         self._tenures[tenure.place] = tenure
-        tenure.slots &= slots
+        # The table may have changed since the greeting began.
+        found = greeted & self._topology.masters.get(tenure.place, frozenset())
         for other in self._tenures.values():
-            if other is not tenure:
-                other.slots -= slots
-        for slot in slots:
-            self._table[slot] = tenure if slot in tenure.slots else None
+            other.slots -= found
+        tenure.slots |= found
+        for slot in found:
+            self._table[slot] = tenure
         self._look()
         for call in self.on_up:
             call()
 
-    def _retire(self, tenure: Tenure) -> None:
-        """No new calls; those that are open get their answers, or time out."""
-        self._retired.add(tenure)
-        tenure.slots.clear()
-        self._table = [None if found is tenure else found for found in self._table]
-        self._look()
-
-    def _drop(self, tenure: Tenure) -> None:
-        self._retired.discard(tenure)
-        if tenure.connection is not None:
-            tenure.connection.close()
-
-    def _left(self, tenure: Tenure) -> None:
-        self._retired.discard(tenure)
+    def _left(self, _: Tenure) -> None:
         if not self._is_closed:
             self._look()
             self._wake.set()

@@ -161,17 +161,28 @@ class RedisCluster:
                 return ports.index(master[1]) % self.masters
         raise AssertionError(f"nobody has slot {slot}")
 
-    async def kill_master(self, number: int, *, restart: bool = True) -> Node:
-        """SIGKILL, and waits until a replica is the master. The dead one comes back as a replica.
-        Returns the dead one."""
+    async def kill_master(self, number: int) -> None:
+        """SIGKILL, and waits until a replica is the master. The dead one becomes a replica."""
         dead = await self.master(number)
         dead.kill()
-        others = [node for node in self.shard(number) if node is not dead]
-        await _until(lambda: _any_is_master(others), "a replica takes over")
-        if restart:
-            dead.start()
+        await self._taken_over(number, dead)
+        dead.start()
         await self.settled()
-        return dead
+
+    async def pause_master(self, number: int) -> None:
+        """SIGSTOP: its connections stay, and nothing is answered. It wakes up as a replica."""
+        paused = await self.master(number)
+        assert paused.process is not None
+        paused.process.send_signal(signal.SIGSTOP)
+        try:
+            await self._taken_over(number, paused)
+        finally:
+            paused.process.send_signal(signal.SIGCONT)
+        await self.settled()
+
+    async def _taken_over(self, number: int, gone: Node) -> None:
+        others = [node for node in self.shard(number) if node is not gone]
+        await _until(lambda: _any_is_master(others), "a replica takes over")
 
     async def failover(self, number: int) -> None:
         """As an operator does for an upgrade: the replica has everything before it takes over."""
@@ -203,6 +214,45 @@ class RedisCluster:
                 await migration.move_all(pause_seconds=pause_seconds)
         await self.settled()
 
+    async def move_slots_whole(self, first: int, last: int, source: int, target: int) -> None:
+        """Valkey 9's own way: the slots change hands at one moment."""
+        old, new = await self.master(source), await self.master(target)
+        await old.says("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", new.id)
+
+        async def is_done() -> bool:
+            return await self.shard_of(first) == target
+
+        await _until(is_done, "the slots change hands")
+        await self.settled()
+
+    async def everywhere(self, *command: str | int) -> None:
+        for node in self.nodes:
+            await node.says(*command)
+
+    def kill_shard(self, number: int) -> None:
+        """Its master and its replicas: nobody can take over."""
+        for node in self.shard(number):
+            node.kill()
+
+    async def restart_shard(self, number: int) -> None:
+        for node in self.shard(number):
+            node.start()
+        await self.settled()
+
+    async def lag(self, number: int) -> None:
+        """From now on the shard's replicas get nothing more, and do not know it."""
+        master = await self.master(number)
+        for node in self.shard(number):
+            if node is not master:
+                # An answer of the master that a replica takes for a refusal, each time it comes.
+                await node.says("CONFIG", "SET", "masterauth", "the master has no password")
+                await node.says("CLIENT", "KILL", "TYPE", "master")
+
+    async def catch_up(self, number: int) -> None:
+        for node in self.shard(number):
+            await node.says("CONFIG", "SET", "masterauth", "")
+        await self.settled()
+
     async def settled(self) -> None:
         """Waits until every node that runs sees the same whole cluster, replicas in step."""
         await _until(self._is_settled, "the cluster settles")
@@ -210,7 +260,7 @@ class RedisCluster:
     async def start(self) -> None:
         for node in self.nodes:
             node.start()
-        await _until(self._all_answer, "the servers answer")
+        await self.answers()
         for number, node in enumerate(self.nodes):
             node.id = _text(await node.says("CLUSTER", "MYID"))
             await node.says("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
@@ -221,6 +271,9 @@ class RedisCluster:
         for number, node in enumerate(self.nodes[self.masters :]):
             await node.says("CLUSTER", "REPLICATE", self.nodes[number % self.masters].id)
         await self.settled()
+
+    async def answers(self) -> None:
+        await _until(self._all_answer, "the servers answer")
 
     def stop(self) -> None:
         for node in self.nodes:
