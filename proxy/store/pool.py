@@ -15,6 +15,7 @@ from proxy.store.flushes import PostgresFlushes
 from proxy.store.keys import Keys
 from proxy.store.movements import Movements
 from proxy.store.partitions import Partitions
+from proxy.store.quarantine import Quarantine
 from proxy.store.queries import load_queries
 from proxy.store.revisions import Revisions
 from proxy.store.shards import PostgresShards
@@ -40,6 +41,7 @@ class Store:
     revisions: Revisions
     audit: Audit
     closes: Closes
+    quarantine: Quarantine
 
     async def ping(self) -> None:
         """Raises StoreUnavailableError unless Postgres answers."""
@@ -69,4 +71,5 @@ async def open_store(
             revisions=Revisions(database, queries),
             audit=Audit(database, queries),
             closes=Closes(database, queries),
+            quarantine=Quarantine(database, queries),
         )

@@ -60,6 +60,7 @@ class Queries:
     list_keys: str
     list_movements: str
     list_quarantine: str
+    list_quarantined: str
     list_routing_revisions: str
     list_unacknowledged: str
     list_usage: str
@@ -72,12 +73,14 @@ class Queries:
     load_wallets: str
     lock_chain: str
     lock_chains: str
+    lock_quarantined: str
     lock_shard: str
     lock_wallet: str
     lock_wallets: str
     move_cursor: str
     move_wallet: str
     next_batch_id: str
+    resolve_quarantined: str
     revoke_key: str
     sum_credits: str
     sum_movements: str
