@@ -13,7 +13,6 @@ import secrets
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from tests.chaos import disks
@@ -22,6 +21,7 @@ from tests.chaos.faults import DEFAULT, FAULTS, Fault, Role, draw_schedule
 from tests.chaos.injector import unsupported
 from tests.chaos.run import Result, report, run
 from tests.chaos.schedules import DIRECTED
+from tests.chaos.soak import RUN_SECONDS_MAX, Counts, soak
 from tests.chaos.world import Shape
 
 
@@ -30,22 +30,39 @@ def main(argv: list[str]) -> int:
     lacks = disks.enter_namespace(argv)
     if lacks:
         say(lacks)
-    shape = Shape(options.gateways, options.workers, options.clients, options.bug)
-    schedule = _schedule(options, shape)
+    added = Counts()
+    seeds = soak(options.seed, 1 if options.directed else -(-options.seconds // RUN_SECONDS_MAX))
+    left = options.seconds
+    for number, seed in enumerate(seeds):
+        seconds = left // (len(seeds) - number)
+        left -= seconds
+        result, directory = _run(options, seed, seconds)
+        added.add(seed, result)
+        is_kept = not options.scratch and (options.keep or bool(result.violations))
+        if is_kept:
+            say(f"seed {seed}; the logs are in {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+        if result.violations:
+            break
+    if len(seeds) > 1:
+        for line in added.report():
+            say(line)
+    if options.json:
+        options.json.write_text(json.dumps(added.summary(), indent=1))
+    return 1 if added.violations else 0
+
+
+def _run(options: argparse.Namespace, seed: int, seconds: int) -> tuple[Result, Path]:
+    """One deployment of its own."""
+    shape = Shape(options.gateways, options.workers, options.clients, options.bug, options.shards)
+    schedule = _schedule(options, shape, seed, seconds)
     directory = Path(tempfile.mkdtemp(prefix="alc-", dir="/tmp"))
-    say(f"seed {options.seed}, {options.seconds} s, logs in {directory}")
-    result = asyncio.run(
-        run(directory, shape, schedule, seed=options.seed, seconds=options.seconds, say=say)
-    )
+    say(f"seed {seed}, {seconds} s, logs in {directory}")
+    result = asyncio.run(run(directory, shape, schedule, seed=seed, seconds=seconds, say=say))
     for line in report(result):
         say(line)
-    if options.json:
-        options.json.write_text(json.dumps(_summary(options.seed, result), indent=1))
-    if options.scratch or not (options.keep or result.violations):
-        shutil.rmtree(directory, ignore_errors=True)
-    else:
-        say(f"seed {options.seed}; the logs are in {directory}")
-    return 1 if result.violations else 0
+    return result, directory
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -53,12 +70,18 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description=__doc__, epilog=f"Off by default: {off}."
     )
-    parser.add_argument("--seconds", type=int, default=180, help="of load and faults (180)")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=RUN_SECONDS_MAX,
+        help="of load and faults (180); more are several runs, each of a seed of its own",
+    )
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="any by default")
     parser.add_argument("--faults", default=",".join(DEFAULT), help="classes, by commas; or none")
     parser.add_argument("--gateways", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=24)
+    parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--bug", choices=BUGS, default="", help="a deliberate one, to be caught")
     parser.add_argument("--directed", choices=DIRECTED, help="a written schedule instead")
     parser.add_argument("--keep", action="store_true", help="the logs, also where all is well")
@@ -67,7 +90,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _schedule(options: argparse.Namespace, shape: Shape) -> list[Fault]:
+def _schedule(options: argparse.Namespace, shape: Shape, seed: int, seconds: int) -> list[Fault]:
     if options.directed:
         return DIRECTED[options.directed]()
     kinds = [name for name in options.faults.split(",") if name and name != "none"]
@@ -77,7 +100,7 @@ def _schedule(options: argparse.Namespace, shape: Shape) -> list[Fault]:
     for name, reason in unsupported(kinds).items():
         say(f"skipped: {name}: {reason}")
         kinds.remove(name)
-    return draw_schedule(options.seed, options.seconds, kinds, targets_of(shape))
+    return draw_schedule(seed, seconds, kinds, targets_of(shape))
 
 
 def targets_of(shape: Shape) -> dict[Role, list[str]]:
@@ -94,18 +117,6 @@ def targets_of(shape: Shape) -> dict[Role, list[str]]:
         Role.POSTGRES: ["postgres"],
         Role.WIRE: wires,
         Role.FLEET: ["all"],
-    }
-
-
-def _summary(seed: int, result: Result) -> dict[str, object]:
-    return {
-        "seed": seed,
-        "faults": result.counts,
-        "tries": len(result.books.clients),
-        "complete": sum(client.is_complete for client in result.books.clients),
-        "rows": len(result.books.postgres.rows),
-        "verifications": len(result.books.verdicts),
-        "violations": [asdict(violation) for violation in result.violations],
     }
 
 

@@ -8,19 +8,34 @@ import asyncio
 import functools
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from proxy.domain.charge import Charge
-from proxy.domain.ports import Cursor
+from proxy.domain.ports import Cursor, Flushes
 from proxy.gateway.settlement import Settlement
 from proxy.ledger import library
+from proxy.ledger import pump as pumping
 from proxy.ledger.journal import Journal, Record
+from proxy.ledger.journals import Journals
+from proxy.ledger.pump import Pump, settlement_of
 from proxy.ledger.recorder import Recorder
-from proxy.store.flushes import PostgresFlushes
+from proxy.store.flushes import PostgresFlushes, _Batch
 
 LATE_SECONDS = 0.4  # long enough for a fault to fall into the gap that a bug opens
+_GAP_SECONDS = 3  # for a fault that waits until it is told of the gap
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """To the schedule, by a file: a fault may wait for this moment."""
+    path = Path(os.environ["CHAOS_DIR"]) / name
+    path.touch()
+    yield
+    path.unlink(missing_ok=True)
 
 
 def acknowledge_before_commit() -> None:
@@ -37,17 +52,16 @@ def acknowledge_before_commit() -> None:
             return 0
 
         async def acknowledge(executor: Any) -> None:
-            await self._check_fence(executor, shard, owner, cursor)
+            await self._begin(executor, shard)
             last_id = charges[-1][0]
             await executor.execute(self._queries.move_cursor, shard, cursor.generation, last_id)
 
         async def insert(executor: Any) -> int:
-            new = await self._insert(executor, shard, charges)
-            await self._count_settlements(executor, shard, charges)
-            return new
+            return await self._insert(executor, _Batch(shard, cursor.generation, charges))
 
         await self._database.transact(acknowledge)
-        await asyncio.sleep(LATE_SECONDS)
+        with told("gap"):
+            await asyncio.sleep(_GAP_SECONDS)
         return await self._database.transact(insert)
 
     PostgresFlushes.write = write  # type: ignore[method-assign]
@@ -90,25 +104,41 @@ def final_byte_before_the_journal() -> None:
     Settlement.written = _written  # type: ignore[method-assign]
 
 
-async def _written(self: Settlement) -> Charge:
+async def _written(self: Settlement, *, seconds: int = 0) -> Charge:
+    del seconds
     assert self.charge is not None
     return self.charge
 
 
 def unfenced_second_flusher() -> None:
     """Everybody flushes, from a cursor that was true when they read it."""
-    acquire_sql = "SELECT generation, cursor_stream_id FROM shards WHERE shard = $1"
+    acquire_sql = "SELECT cursor_generation, cursor_stream_id FROM shards WHERE shard = $1"
 
     async def acquire(self: PostgresFlushes, shard: int, owner: str, lease: int) -> Cursor | None:
         row = await self._database.fetchrow(acquire_sql, shard)
-        return None if row is None else Cursor(row["generation"], row["cursor_stream_id"])
+        return None if row is None else Cursor(row[0], row[1])
 
-    async def check_fence(self: PostgresFlushes, *_: object) -> None:
+    async def write(
+        self: PostgresFlushes,
+        shard: int,
+        owner: str,
+        cursor: Cursor,
+        charges: Sequence[tuple[str, Charge]],
+    ) -> int:
+        del owner
         # One goes slowly while the other overtakes it.
         await asyncio.sleep(random.choice((0, 3 * LATE_SECONDS)))
 
+        async def step(executor: Any) -> int:
+            new = await self._insert(executor, _Batch(shard, cursor.generation, charges))
+            last_id = charges[-1][0]
+            await executor.execute(self._queries.move_cursor, shard, cursor.generation, last_id)
+            return new
+
+        return await self._database.transact(step) if charges else 0
+
     setattr(PostgresFlushes, "acquire", acquire)  # noqa: B010 - its parameters have other names
-    setattr(PostgresFlushes, "_check_fence", check_fence)  # noqa: B010 - the same
+    PostgresFlushes.write = write  # type: ignore[method-assign]
 
 
 def pruning_by_stream_position() -> None:
@@ -131,6 +161,32 @@ def pruning_by_stream_position() -> None:
     Journal.append = append_and_prune  # type: ignore[method-assign]
 
 
+def journal_replayed_through_settle() -> None:
+    """Records of a generation that is over go into Postgres, as they must; and once more through
+    `settle` into the wallets that were rebuilt from there."""
+    adopt, post_older = Journals.adopt, Journals.post_older
+    pumps: dict[Journals, Pump] = {}
+
+    def adopt_noted(self: Journals, pump: Pump) -> int:
+        pumps[self] = pump
+        return adopt(self, pump)
+
+    async def post_and_replay(self: Journals, flushes: Flushes, current: Mapping[int, int]) -> int:
+        new = await post_older(self, flushes, current)
+        for segments in (self._own.segments, *(journal.segments for journal in self._adopted)):
+            for number in segments.numbers():
+                pumps[self].offer(_restamped(segments.scan(number).records, current))
+        return new
+
+    Journals.adopt = adopt_noted  # type: ignore[method-assign]
+    Journals.post_older = post_and_replay  # type: ignore[method-assign]
+
+
+def _restamped(records: Sequence[Record], current: Mapping[int, int]) -> list[pumping.Settlement]:
+    found = [(record, current.get(record.charge.shard, 0)) for record in records]
+    return [settlement_of(replace(r, generation=now)) for r, now in found if r.generation < now]
+
+
 BUGS: Mapping[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -140,6 +196,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
         final_byte_before_the_journal,
         unfenced_second_flusher,
         pruning_by_stream_position,
+        journal_replayed_through_settle,
     )
 }
 

@@ -13,6 +13,10 @@ _NOWHERE = (
     "a charge that neither the journal nor Redis takes is dropped, though its gateway lives on:"
     " its answer is not finished, and nobody pays for what was delivered"
 )
+_LOSES = (
+    "a gateway's journal is destroyed and a lagging replica promoted: what was in both alone is"
+    " lost, as predicted; it has a schedule of its own"
+)
 
 
 class Role(StrEnum):
@@ -58,10 +62,13 @@ FAULTS: Mapping[str, FaultKind] = {
         FaultKind("aof_full", Role.REDIS, (500, 3_000)),
         FaultKind("rolling_restart", Role.FLEET, (0, 0)),
         FaultKind("clock_step", Role.GATEWAY, (500, 4_000)),
+        FaultKind("worker_clock_step", Role.WORKER, (500, 4_000)),
+        FaultKind("redis_clock_step", Role.REDIS, (500, 4_000)),
         FaultKind("nowhere_to_write", Role.GATEWAY, (800, 2_500), off=_NOWHERE),
         FaultKind("redis_empty", Role.REDIS, (0, 500), off=_NEEDS_RECOVERY),
         FaultKind("redis_older", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
         FaultKind("replica_promoted", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
+        FaultKind("journal_lost", Role.REDIS, (500, 3_000), off=_LOSES),
     )
 }
 DEFAULT: tuple[str, ...] = tuple(name for name, kind in FAULTS.items() if not kind.off)
@@ -80,6 +87,7 @@ class Fault:
     kind: str
     target: str
     lasts_ms: int
+    after: str = ""  # not before a deliberate bug has made this file
 
     def __str__(self) -> str:
         return f"{self.at_ms / 1000:7.1f}s {self.kind} {self.target} for {self.lasts_ms} ms"

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from proxy.domain.clock import SystemClock
 from tests.chaos import disks, losses
+from tests.chaos.books import read_postgres
+from tests.chaos.clocks import STEPS_SECONDS, find_faketime
 from tests.chaos.faults import FAULTS, Fault, Role
-from tests.chaos.records import Disturbance
+from tests.chaos.losses import take_journal
+from tests.chaos.records import Disturbance, Loss
 from tests.chaos.wire import Mode, Wire
-from tests.chaos.world import World, find_faketime
+from tests.chaos.world import World
 
 _CLOCK = SystemClock()
-_STEPS = ("+400", "-400", "+4000", "-4000")  # seconds; the longer ones are beyond any skew
+_TOLD_SECONDS = 60
+_POLL_SECONDS = 0.02
 _GONE_SECONDS = 60  # until a restarted process must serve again
 
 
@@ -27,13 +32,15 @@ def unsupported(kinds: Sequence[str]) -> dict[str, str]:
         reason = "needs a mount namespace: root and unshare"
         reasons |= dict.fromkeys(("journal_full", "aof_full", "nowhere_to_write"), reason)
     if find_faketime() is None:
-        reasons["clock_step"] = "needs libfaketime (apt-get install libfaketime)"
+        reason = "needs libfaketime (apt-get install libfaketime)"
+        reasons |= dict.fromkeys(("clock_step", "worker_clock_step", "redis_clock_step"), reason)
     return {name: reason for name, reason in reasons.items() if name in kinds}
 
 
 class Injector:
     def __init__(self, world: World, say: Callable[[str], None]) -> None:
         self.disturbances: list[Disturbance] = []
+        self.losses: list[Loss] = []
         self._world = world
         self._say = say
         self._began_ms = _CLOCK.unix_ms()
@@ -48,6 +55,8 @@ class Injector:
                 group.create_task(self._inject(fault))
 
     async def _inject(self, fault: Fault) -> None:
+        if fault.after:
+            await self._wait_told(fault.after)
         begin_ms = _CLOCK.unix_ms()
         self._say(
             f"{(begin_ms - self._began_ms) / 1000:7.1f}s {fault.kind} {fault.target}"
@@ -58,6 +67,12 @@ class Injector:
         finally:
             end_ms = _CLOCK.unix_ms()
             self.disturbances.append(Disturbance(fault.kind, fault.target, begin_ms, end_ms))
+
+    async def _wait_told(self, name: str) -> None:
+        """A deliberate bug tells that its gap is open: it need not be met by chance."""
+        async with asyncio.timeout(_TOLD_SECONDS):
+            while not (self._world.directory / name).exists():  # noqa: ASYNC110 - a process tells it
+                await asyncio.sleep(_POLL_SECONDS)
 
     def _step(self, fault: Fault) -> Awaitable[None]:
         seconds, world = fault.lasts_ms / 1000, self._world
@@ -85,7 +100,7 @@ class Injector:
                 wire = self._world.wires[f"{fault.target}-redis"]
                 disk = self._world.disk_of(fault.target)
                 await asyncio.gather(_full(disk, seconds), _break(wire, "wire_black_hole", seconds))
-            case "clock_step":
+            case "clock_step" | "worker_clock_step":
                 await self._step_clock(fault, seconds)
             case _:
                 raise NotSupportedError(fault.kind)
@@ -102,14 +117,38 @@ class Injector:
                 await store.restart_for(seconds)
             case "aof_full":
                 await _full(world.disk_of("redis"), seconds)
-            case "redis_empty":
-                await losses.empty(store, world.disk_of("redis"), seconds)
-            case "redis_older":
-                await losses.older(store, world.disk_of("redis"), seconds)
-            case "replica_promoted":
-                await losses.promoted(store, world.disk_of("redis"), seconds)
+            case "redis_clock_step":
+                await self._step_clock(fault, seconds)
             case _:
-                raise NotSupportedError(fault.kind)
+                self.losses.append(await self._lose(fault.kind, seconds))
+
+    async def _lose(self, kind: str, seconds: float) -> Loss:
+        redis, directory = self._world.redis, self._world.disk_of("redis")
+        match kind:
+            case "redis_empty":
+                return await losses.empty(redis, directory, seconds)
+            case "redis_older":
+                return await losses.older(redis, directory, seconds)
+            case "replica_promoted":
+                return await losses.promoted(redis, directory, seconds)
+            case "journal_lost":
+                return await losses.promoted(redis, directory, seconds, self._lose_journal)
+            case _:
+                raise NotSupportedError(kind)
+
+    async def _lose_journal(self, loss: Loss) -> Loss:
+        """The first gateway dies and its disk with it, while Redis is down: what only these two had
+        is gone."""
+        name, begin_ms = "g0", _CLOCK.unix_ms()
+        gone: set[str] = set()
+
+        async def destroy() -> None:
+            gone.update(take_journal(self._world.disk_of(name) / "journal"))
+
+        await self._world.gateways[name].kill_for(0, before_start=destroy)
+        self.disturbances.append(Disturbance("gateway_kill", name, begin_ms, _CLOCK.unix_ms()))
+        posted = {row.request_id for row in (await read_postgres(self._world.dsn)).rows}
+        return replace(loss, requests=frozenset(gone - posted - loss.kept))
 
     async def _roll(self) -> None:
         for member in self._world.gateways.values():
@@ -117,12 +156,13 @@ class Injector:
             await member.wait_serving(_GONE_SECONDS)
 
     async def _step_clock(self, fault: Fault, seconds: float) -> None:
-        path = self._world.clock_offsets[fault.target]
-        path.write_text(_STEPS[fault.at_ms % len(_STEPS)] + "\n")
+        """There and back: two steps, of which one is backwards."""
+        clocks, steps = self._world.clocks, STEPS_SECONDS
+        clocks.step(fault.target, steps[fault.at_ms % len(steps)])
         try:
             await asyncio.sleep(seconds)
         finally:
-            path.write_text("+0\n")
+            clocks.set_right(fault.target)
 
 
 async def _full(disk: Path, seconds: float) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,13 @@ from tests.support.processes import ROOT, children_of, whole_lines
 _POLL_SECONDS = 0.02
 _AGAIN_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
+
+
+Step = Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    return
 
 
 class Process:
@@ -122,9 +129,9 @@ class Member:
         async with asyncio.timeout(seconds):
             await self._serves.wait()
 
-    async def kill_for(self, seconds: float) -> None:
+    async def kill_for(self, seconds: float, *, before_start: Step = _nothing) -> None:
         """kill -9, and down for a while."""
-        await self._end(signal.SIGKILL, seconds)
+        await self._end(signal.SIGKILL, seconds, before_start)
 
     async def restart(self) -> None:
         await self._end(signal.SIGTERM, 0)
@@ -157,7 +164,9 @@ class Member:
         if self._life is not None and self._life.status is None:
             self._life.kill()
 
-    async def _end(self, number: signal.Signals, down_seconds: float) -> None:
+    async def _end(
+        self, number: signal.Signals, down_seconds: float, before_start: Step = _nothing
+    ) -> None:
         life = self._life
         if life is None:
             return
@@ -168,6 +177,7 @@ class Member:
             await life.wait_ended()
             self._life = None
             await asyncio.sleep(down_seconds)
+            await before_start()
         finally:
             self._may_start.set()
 
@@ -224,9 +234,7 @@ class StoreMember:
         self.server = None
         await self._scope.aclose()
 
-    async def kill_for(
-        self, seconds: float, *, before_start: Callable[[], None] = lambda: None
-    ) -> None:
+    async def kill_for(self, seconds: float, *, before_start: Step = _nothing) -> None:
         self._signal(signal.SIGKILL)
         await self._again(seconds, before_start)
 
@@ -240,11 +248,11 @@ class StoreMember:
         finally:
             self._signal(signal.SIGCONT)
 
-    async def _again(self, seconds: float, before_start: Callable[[], None] = lambda: None) -> None:
+    async def _again(self, seconds: float, before_start: Step = _nothing) -> None:
         try:
             await self.stop()
             await asyncio.sleep(seconds)
-            before_start()
+            await before_start()
         finally:
             await self.start()
 

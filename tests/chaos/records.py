@@ -32,7 +32,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Redis': an entry of the charge stream."""
+    """Redis': an entry of a charge stream, of which every generation has its own."""
 
     stream_id: str
     request_id: str
@@ -40,6 +40,12 @@ class Entry:
     charged_nanos: int
     status: str
     marker: str | None
+    shard: int = 0
+    generation: int = 0
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        return self.shard, self.generation, self.stream_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +71,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RedisBook:
+    """Wallets and holds are the newest generation's; entries those of every stream that is left."""
+
     wallets: Mapping[str, Wallet] = field(default_factory=dict)
-    holds: Sequence[str] = ()  # request ids that still hold money, or have a lease
+    holds: Mapping[str, int] = field(default_factory=dict)  # request id -> nanos; 0 for a lease
     keys_held: Mapping[str, int] = field(default_factory=dict)  # key id -> held nanos or open count
     entries: Sequence[Entry] = ()
+    generations: Mapping[int, int] = field(default_factory=dict)  # shard -> the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,11 @@ class PostgresBook:
     wallets: Mapping[str, int] = field(default_factory=dict)
     owed: Mapping[str, int] = field(default_factory=dict)  # by the double-entry books
     movements: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (account, reference)
+    # Those of kind `late_debit`: what they take is in rows already, and Redis is told by them.
+    late_debits: Mapping[tuple[str, str], int] = field(default_factory=dict)
     key_spend: Mapping[tuple[str, int], int] = field(default_factory=dict)  # (key, window)
     quarantined: int = 0
+    generations: Mapping[int, int] = field(default_factory=dict)  # by shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,34 @@ class Disturbance:
     target: str
     begin_ms: int
     end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a store had when it was killed, and did not have when it came back: from an autopsy of
+    its files. `holds` are all that it had: where it is recovered, each must be taken again.
+
+    `requests` is what nobody has any more, because a gateway's journal was destroyed as well: the
+    prediction of what may be lost for good.
+    """
+
+    kind: str
+    at_ms: int
+    entries: Sequence[Entry] = ()
+    holds: Mapping[str, int] = field(default_factory=dict)  # request id -> nanos
+    accounts: Mapping[str, str] = field(default_factory=dict)  # request id -> the hold's account
+    generations: Mapping[int, int] = field(default_factory=dict)  # by shard, at the time
+    kept: frozenset[str] = frozenset()  # requests that the store's new files have entries of
+    requests: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a shard is flushed, as it was seen."""
+
+    generation: int
+    stream_id: str
+    shard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +158,15 @@ class Books:
     postgres: PostgresBook = field(default_factory=PostgresBook)
     credits: Credits = field(default_factory=Credits)
     verdicts: Sequence[Verdict] = ()
-    cursors: Sequence[str] = ()  # of the flushed stream, as they were seen one after the other
+    cursors: Sequence[Position] = ()  # as they were seen one after the other
     disturbances: Sequence[Disturbance] = ()
+    seen: Sequence[Entry] = ()  # entries of streams, copied as they came: trimmed and lost ones too
+    losses: Sequence[Loss] = ()
+
+    def entries(self) -> Sequence[Entry]:
+        """Every one that ever was in a stream and was seen by anybody, once each, in order."""
+        found = {(entry.place, entry.request_id): entry for entry in self.seen}
+        for loss in self.losses:
+            found |= {(entry.place, entry.request_id): entry for entry in loss.entries}
+        found |= {(entry.place, entry.request_id): entry for entry in self.redis.entries}
+        return [found[place] for place in sorted(found)]

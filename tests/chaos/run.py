@@ -2,21 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 from redis.exceptions import RedisError
 
 from proxy.domain.clock import SystemClock
-from tests.chaos.books import cursor, last_entry, read_books, read_redis
-from tests.chaos.check import Violation, check, disturbed, table_of
+from tests.chaos.books import flushed_to, read_books
+from tests.chaos.check import Violation, check, disturbed
+from tests.chaos.counts import counts_of, table_of
 from tests.chaos.faults import Fault
 from tests.chaos.injector import Injector
+from tests.chaos.planted import plant
 from tests.chaos.records import Books
+from tests.chaos.redis_book import ends_of_streams, read_redis
 from tests.chaos.world import Shape, World, open_world, stop_process
 
 # Longer than the slowest second try of anything: what is still on its way comes within.
@@ -31,7 +33,8 @@ _CLOCK = SystemClock()
 class Result:
     books: Books
     violations: list[Violation]
-    counts: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 async def run(
@@ -61,38 +64,40 @@ async def run(
         assert world.provider is not None
         await stop_process(world.provider)
         found = await _verify(world)
-        books = await read_books(world, injector.disturbances)
+        books = await read_books(world, injector.disturbances, injector.losses)
         violations = check(books) + found + _deaths(world)
         if not is_quiet:
             violations.append(Violation("not_quiet", "all", f"after {QUIET_SECONDS_MAX} s"))
-        counts = dict(disturbed(injector.disturbances))
+        if not violations:
+            violations += await plant(world)
         await _stop_all(world, violations)
-    return Result(books, sorted(violations), counts)
+    faults = dict(disturbed(injector.disturbances))
+    return Result(books, sorted(violations), faults, counts_of(books))
 
 
 async def _quiet(world: World) -> bool:
     """Nothing is held, all is flushed, and it stays so for a while."""
     limit_ms = _CLOCK.monotonic_ms() + QUIET_SECONDS_MAX * 1000
-    since_ms, seen = _CLOCK.monotonic_ms(), ""
+    since_ms, seen = _CLOCK.monotonic_ms(), None
     while (now_ms := _CLOCK.monotonic_ms()) < limit_ms:
-        last = await _flushed_to(world)
-        if last is None or last != seen:
-            since_ms, seen = now_ms, last or ""
+        ends = await _flushed(world)
+        if ends is None or ends != seen:
+            since_ms, seen = now_ms, ends
         elif now_ms - since_ms >= STILL_SECONDS * 1000:
             return True
         await asyncio.sleep(_POLL_SECONDS)
     return False
 
 
-async def _flushed_to(world: World) -> str | None:
-    """The stream's last entry where everything before it is in Postgres and nothing is held."""
+async def _flushed(world: World) -> Mapping[int, str] | None:
+    """Each shard's last entry where all of them are in Postgres and nothing is held."""
     with suppress(RedisError, OSError, asyncpg.PostgresError):
-        last = await last_entry(world.redis.url)
-        if last != await cursor(world.dsn):
+        ends = await ends_of_streams(world.redis_url)
+        if not ends or ends != await flushed_to(world.dsn):
             return None
-        redis = await read_redis(world.redis.url)
+        redis = await read_redis(world.redis_url)
         is_held = any(wallet.held_nanos for wallet in redis.wallets.values())
-        return None if redis.holds or is_held else last
+        return None if redis.holds or is_held else ends
     return None
 
 
@@ -123,8 +128,10 @@ async def _stop_all(world: World, violations: list[Violation]) -> None:
 
 
 def report(result: Result) -> list[str]:
-    lines = ["faults done: " + (_pairs(result.counts) or "none"), "books:"]
+    lines = ["faults done: " + (_pairs(result.faults) or "none"), "books:"]
     lines += [f"  {name:32} {shown}" for name, shown in table_of(result.books)]
+    lines.append("judged by:")
+    lines += [f"  {name.replace('_', ' '):32} {count}" for name, count in result.counts.items()]
     if result.violations:
         lines.append(f"VIOLATIONS: {len(result.violations)}")
         lines += [f"  {violation}" for violation in result.violations[:40]]
@@ -133,5 +140,5 @@ def report(result: Result) -> list[str]:
     return lines
 
 
-def _pairs(counts: dict[str, Any]) -> str:
+def _pairs(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

@@ -14,6 +14,11 @@ def workers_killed() -> list[Fault]:
     return [Fault(1_500 + 1_700 * n, "worker_kill", f"w{n % 2}", 200) for n in range(5)]
 
 
+def workers_killed_in_a_gap() -> list[Fault]:
+    """Both, so that whoever flushes is one of them, at the moment that the bug tells."""
+    return [Fault(1_000, "worker_kill", f"w{n}", 200, after="gap") for n in range(2)]
+
+
 def workers_paused() -> list[Fault]:
     """Each for longer than a flusher's lease."""
     return [Fault(1_000 + 2_000 * n, "worker_pause", f"w{n % 2}", 1_500) for n in range(5)]
@@ -43,15 +48,37 @@ def nowhere_to_write() -> list[Fault]:
     return [Fault(1_500 + 4_500 * n, "nowhere_to_write", f"g{n % 2}", 2_000) for n in range(2)]
 
 
+def redis_emptied() -> list[Fault]:
+    """While Redis cannot be reached charges wait in a gateway's journal; then all is gone."""
+    return [
+        Fault(2_000, "wire_black_hole", "g0-redis", 2_500),
+        Fault(4_000, "redis_empty", "redis", 200),
+    ]
+
+
+def tail_lost() -> list[Fault]:
+    """A replica takes over that has nothing of the last seconds."""
+    return [Fault(1_500, "replica_promoted", "redis", 2_000)]
+
+
+def journal_and_tail_lost() -> list[Fault]:
+    """A gateway's disk, and what the replica did not have: the one thing that may lose charges."""
+    return [Fault(1_500, "journal_lost", "redis", 2_500)]
+
+
 DIRECTED: Mapping[str, Callable[[], list[Fault]]] = {
     schedule.__name__: schedule
     for schedule in (
         calm,
         workers_killed,
+        workers_killed_in_a_gap,
         workers_paused,
         answers_late,
         gateways_killed,
         cut_off_and_killed,
         nowhere_to_write,
+        redis_emptied,
+        tail_lost,
+        journal_and_tail_lost,
     )
 }

@@ -6,7 +6,6 @@ auditor ────────────────────────
 """
 
 import json
-import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +25,7 @@ from proxy.vault import KeyHasher
 from routing.money import Nanos
 from tests.chaos import disks
 from tests.chaos.clients import MODEL
+from tests.chaos.clocks import Clocks
 from tests.chaos.members import Member, Process, StoreMember
 from tests.chaos.wire import Wire, dial_port, dial_unix
 from tests.support.deployment import clean_environ
@@ -58,6 +58,7 @@ class Shape:
     workers: int = 2
     clients: int = 24
     bug: str = ""
+    shards: int = 1
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -67,13 +68,13 @@ class World:
     shape: Shape
     redis: StoreMember
     postgres: StoreMember
+    clocks: Clocks
     gateways: dict[str, Member] = field(default_factory=dict)
     workers: dict[str, Member] = field(default_factory=dict)
     wires: dict[str, Wire] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     poor: list[str] = field(default_factory=list)
     credited: dict[tuple[str, str], int] = field(default_factory=dict)
-    clock_offsets: dict[str, Path] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
     provider: Process | None = None
     _processes: list[Process] = field(default_factory=list)
@@ -84,6 +85,10 @@ class World:
 
     def book(self, name: str) -> Path:
         return self.directory / f"{name}.jsonl"
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url
 
     @property
     def dsn(self) -> str:
@@ -99,14 +104,19 @@ class World:
         return await self._start("clients", plan)
 
     async def start_auditor(self) -> Process:
-        plan = {"database_url": self.dsn, "redis_url": self.redis.url, "poor": self.poor}
+        plan = {
+            "database_url": self.dsn,
+            "redis_url": self.redis_url,
+            "poor": self.poor,
+            "entries": str(self.book("entries")),
+        }
         return await self._start("auditor", plan)
 
     async def apilink(self, *words: str) -> tuple[int, str]:
         """A command, past the wires; its status and what it printed."""
         process = Process(
             [*_program(self.shape), *words],
-            self.environ | {"APILINK_REDIS_URL": self.redis.url, "APILINK_DATABASE_URL": self.dsn},
+            self.environ | {"APILINK_REDIS_URL": self.redis_url, "APILINK_DATABASE_URL": self.dsn},
             self.logs / "-".join(words),
         )
         status = await process.wait_ended(60)
@@ -142,12 +152,14 @@ async def open_world(directory: Path, shape: Shape) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         redis_dir = directory / "redis"
         stack.enter_context(disks.mounted(redis_dir))
-        redis = StoreMember("redis", lambda: open_redis(redis_dir))
+        clocks = Clocks(directory)
+        program = clocks.redis_program()
+        redis = StoreMember("redis", lambda: open_redis(redis_dir, binary=program))
         postgres = StoreMember(
             "postgres",
             lambda: open_postgres(directory / "postgres", settings=_POSTGRES_SETTINGS),
         )
-        world = World(directory, shape, redis, postgres)
+        world = World(directory, shape, redis, postgres, clocks)
         world.logs.mkdir(parents=True)
         world.environ = clean_environ() | {"CHAOS_BUG": shape.bug, "CHAOS_DIR": str(directory)}
         for store in (redis, postgres):
@@ -162,24 +174,28 @@ async def open_world(directory: Path, shape: Shape) -> AsyncIterator[World]:
 
 async def _prepare(world: World) -> None:
     async with open_store(world.dsn, connections_max=2) as store:
-        await store.deployment.check(shards=1)
+        await store.deployment.check(shards=world.shape.shards)
         for number in range(_ACCOUNTS_RICH + _ACCOUNTS_POOR):
             is_poor = number >= _ACCOUNTS_RICH
-            account_id = await _make_account(world, store, POOR_NANOS if is_poor else RICH_NANOS)
+            nanos = POOR_NANOS if is_poor else RICH_NANOS
+            shard = number % world.shape.shards
+            account_id = await _make_account(world, store, shard, nanos)
             if is_poor:
                 world.poor.append(account_id)
 
 
-async def _make_account(world: World, store: Store, nanos: int) -> str:
+async def _make_account(world: World, store: Store, shard: int, nanos: int) -> str:
     account_id = mint_uuid7(_CLOCK)
     email = f"{account_id}@example.com"
-    assert await store.accounts.create(account_id=account_id, email=email, shard=0)
+    assert await store.accounts.create(account_id=account_id, email=email, shard=shard)
     await credit(store, None, account_id, Nanos(nanos), "first", "chaos", "the first credit")
     world.credited[str(account_id), "first"] = nanos
     for _ in range(_KEYS_EACH):
         token = mint_key_token()
         secret_hash = KeyHasher(SECRET).hash(token.secret)
-        await store.keys.create(ApiKey(token.key_id, account_id, 0, 1, secret_hash, KeyLimits()))
+        await store.keys.create(
+            ApiKey(token.key_id, account_id, shard, 1, secret_hash, KeyLimits())
+        )
         world.keys.append(str(token))
     return str(account_id)
 
@@ -214,7 +230,6 @@ async def _add_gateway(stack: AsyncExitStack, world: World, name: str, provider_
     data_dir = world.disk_of(name)
     stack.enter_context(disks.mounted(data_dir))
     environ = await _environ_of(stack, world, name, routing=routing, data_dir=data_dir)
-    environ |= _faked_time(world, name)
     member = Member(name, [*_program(world.shape), "serve"], environ, world.logs)
     world.gateways[name] = member
     await _add_wire(stack, world, Wire(f"clients-{name}", dial_port(lambda: member.port)))
@@ -241,7 +256,7 @@ async def _environ_of(
     }
     environ = {f"APILINK_{key.upper()}": str(value) for key, value in named.items()}
     world.environ |= environ
-    return dict(world.environ)
+    return {**world.environ, **world.clocks.environ_of(name)}
 
 
 async def _add_wire(stack: AsyncExitStack, world: World, wire: Wire) -> Wire:
@@ -253,28 +268,6 @@ async def _add_wire(stack: AsyncExitStack, world: World, wire: Wire) -> Wire:
 def _postgres_socket(dsn: str) -> str:
     (directory,) = parse_qs(urlsplit(dsn).query)["host"]
     return f"{directory}/.s.PGSQL.5432"
-
-
-def _faked_time(world: World, name: str) -> dict[str, str]:
-    """For libfaketime, where it is: the offset is read from a file at every look at the clock."""
-    library = find_faketime()
-    if library is None:
-        return {}
-    offset = world.clock_offsets[name] = world.directory / f"{name}-clock"
-    offset.write_text("+0\n")
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-
-
-def find_faketime() -> Path | None:
-    """CHAOS_FAKETIME names it where it is not where distributions put it."""
-    places = [Path(os.environ.get("CHAOS_FAKETIME", "/nowhere"))]
-    places += Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-    return next((place for place in places if place.is_file()), None)
 
 
 async def stop_process(process: Process, seconds: float = 60) -> int:
