@@ -137,6 +137,10 @@ class Relay:
         while not exchange.is_done:
             try:
                 data = await reply.read()
+                # A write past the lease could be one that nobody pays for. What came is not
+                # looked at: what is counted is what was delivered.
+                if not (journey.client_gone or settlement.hold.is_live(self._clock.monotonic_ms())):
+                    return Status.CUT_LEASE
                 out = exchange.feed(data) if data else exchange.end()
             except UpstreamError:
                 return Status.UPSTREAM_CUT
@@ -145,9 +149,6 @@ class Relay:
                 if drained_bytes > self._drain_bytes_max:
                     return Status.CLIENT_CLOSED
             elif out:
-                # A write past the lease could be one that nobody pays for.
-                if not settlement.hold.is_live(self._clock.monotonic_ms()):
-                    return Status.CUT_LEASE
                 await self._to_client(journey, client.send(out))
             if not data:
                 break
