@@ -12,6 +12,7 @@ from typing import Any, Final
 from proxy.ledger.connection import Argument, Command
 
 SLOTS: Final = 16_384
+_ALL: Final = range(SLOTS)
 NODES_MAX: Final = 1_000  # of one answer: the specification's own bound
 
 Place = tuple[str, int]  # host, port
@@ -65,19 +66,17 @@ def parse_slots(reply: Any, asked: Place) -> Topology:
 
     Raises ClusterReplyError, also where a slot has no master: such a table is only a moment's.
     """
+    masters: dict[Place, set[int]] = {}
+    replicas: set[Place] = set()
     try:
-        if len(reply) > SLOTS:
-            raise ClusterReplyError("more ranges than slots")
-        masters: dict[Place, set[int]] = {}
-        replicas: set[Place] = set()
-        for first, last, master, *others in reply:
-            masters.setdefault(_place(master, asked), set()).update(range(first, last + 1))
+        for first, last, master, *others in reply[:SLOTS]:
+            masters.setdefault(_place(master, asked), set()).update(_ALL[first : last + 1])
             replicas.update(_place(other, asked) for other in others)
-    except (TypeError, IndexError, AttributeError, UnicodeDecodeError) as error:
+    except (TypeError, LookupError, AttributeError, ValueError) as error:
         raise ClusterReplyError("no answer to CLUSTER SLOTS") from error
     if len(masters) + len(replicas) > NODES_MAX:
         raise ClusterReplyError(f"more than {NODES_MAX} nodes")
-    if set[int]().union(*masters.values()) != set(range(SLOTS)):
+    if len(set[int]().union(*masters.values())) != SLOTS:
         raise ClusterReplyError("not every slot has a master")
     return Topology(
         {place: frozenset(found) for place, found in masters.items()},
