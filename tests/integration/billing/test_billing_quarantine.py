@@ -219,26 +219,33 @@ async def test_what_stays_and_why(
     charge, entry = await set_aside(world, make_account, client_address="nowhere")
     cursor_ms = int(entry.entry_id.partition("-")[0]) + 10**6
 
-    def plant(entry_id: str, raw: bytes, account_id: object, nanos: object) -> str:
+    def plant(entry_id: str, raw: bytes, account_id: UUID | None, nanos: int | None) -> str:
+        """Otherwise as the one that is there."""
+        fields = {
+            "entry_id": entry_id,
+            "raw": f"\\x{raw.hex()}",
+            "account_id": None if account_id is None else str(account_id),
+            "charged_nanos": nanos,
+        }
         execute(
             database,
-            "INSERT INTO quarantine (shard, entry_id, raw, reason, account_id, charged_nanos)"
-            f" VALUES (0, '{entry_id}', '\\x{raw.hex()}', 'planted', {account_id}, {nanos})",
+            f"""
+            INSERT INTO quarantine SELECT planted.* FROM quarantine AS q, LATERAL
+            jsonb_populate_record(q, '{json.dumps(fields)}') AS planted
+            WHERE q.entry_id = '{entry.entry_id}'
+            """,
         )
         return f"0/{entry_id}"
-
-    def of(account_id: UUID) -> str:
-        return f"'{account_id}'"
 
     row = await world.store.usage.list_usage(charge.account_id)
     again = make_charge(charge.account_id, NANOS, request_id=row[0].request_id).to_bytes()
     stranger = make_charge(UUID(int=7), NANOS)
     cases = {
-        plant("1-0", b"\xff\0 no charge", "NULL", "NULL"): "cannot be read as a charge",
-        plant("2-0", charge.to_bytes(), of(charge.account_id), NANOS + 1): "not what was taken",
-        plant("3-0", again, of(charge.account_id), NANOS): "has its row already",
-        plant("4-0", stranger.to_bytes(), of(UUID(int=7)), NANOS): "there is no account",
-        plant(f"{cursor_ms}-0", again, of(charge.account_id), NANOS): "not flushed past it",
+        plant("1-0", b"\xff\0 no charge", None, None): "cannot be read as a charge",
+        plant("2-0", charge.to_bytes(), charge.account_id, NANOS + 1): "not what was taken",
+        plant("3-0", again, charge.account_id, NANOS): "has its row already",
+        plant("4-0", stranger.to_bytes(), UUID(int=7), NANOS): "there is no account",
+        plant(f"{cursor_ms}-0", again, charge.account_id, NANOS): "not flushed past it",
         "0/5-0": "no entry 0/5-0",
     }
     for name, words in cases.items():
