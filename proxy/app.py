@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from proxy.billing.keys import publish_once
+from proxy.billing.restore import restore_balances
 from proxy.billing.sweep import sweep_once
 from proxy.billing.verify import Verification, verify
 from proxy.dialect.estimate import Estimator
 from proxy.dialect.select import path_of
 from proxy.domain.charge import Charge
 from proxy.domain.clock import Clock, SystemClock
-from proxy.domain.ports import Upstreams
+from proxy.domain.ports import Suspicion, Upstreams
 from proxy.domain.settings import Address, Settings
 from proxy.domain.usage import Usage
 from proxy.edge.authenticate import Authenticator
@@ -31,6 +33,7 @@ from proxy.http.ports import Parts
 from proxy.http.server import open_server
 from proxy.jobs.measuring import Measuring
 from proxy.jobs.reload import Reloading
+from proxy.jobs.republishing import Republishing
 from proxy.jobs.run import Job, running_jobs
 from proxy.jobs.verifying import Verifying
 from proxy.ledger.gateway_ledger import RedisLedger
@@ -135,6 +138,7 @@ def _ledger_of(
         data_dir=settings.data_dir,
         directory=store.directory,
         shards=store.shards,
+        flushes=store.flushes,
         clock=clock,
         lease_seconds=settings.lease_seconds,
         timeout_ms=settings.ledger_timeout_ms,
@@ -272,9 +276,11 @@ async def open_worker(
         ledger = await stack.enter_async_context(
             open_worker_ledger(
                 redis_url=settings.redis_url,
+                directory=store.directory,
                 shards=store.shards,
                 flushes=store.flushes,
                 clock=clock,
+                restore=lambda wallets, shard: restore_balances(store, wallets, shard),
                 owner=owner,
                 lease_seconds=settings.lease_seconds,
                 timeout_ms=settings.ledger_timeout_ms,
@@ -282,7 +288,7 @@ async def open_worker(
                 flush_lease_seconds=min(settings.lease_seconds, FLUSH_LEASE_SECONDS),
             )
         )
-        await ledger.open_shards_once()
+        await ledger.tend_shards_once()
         jobs = _worker_jobs(settings, store, ledger, clock)
         jobs += _watching_jobs(metrics, store, ledger, clock)
         await stack.enter_async_context(running_jobs(jobs))
@@ -291,7 +297,18 @@ async def open_worker(
 
 def _worker_jobs(settings: Settings, store: Store, ledger: WorkerLedger, clock: Clock) -> list[Job]:
     jobs = [
-        Job("open_shards", interval_ms=1_000, timeout_seconds=60, step=ledger.open_shards_once),
+        Job("tend_shards", interval_ms=250, timeout_seconds=300, step=ledger.tend_shards_once),
+        Job(
+            "republish",
+            interval_ms=1_000,
+            timeout_seconds=300,
+            step=Republishing(
+                lambda: ledger.memory,
+                lambda: publish_once(store, ledger.wallets.publish_key),
+                store.movements.redeliver_recent,
+                clock,
+            ).republish_once,
+        ),
         Job(
             "sweep_movements",
             interval_ms=5_000,
@@ -308,12 +325,15 @@ def _worker_jobs(settings: Settings, store: Store, ledger: WorkerLedger, clock: 
     for shard in range(settings.shards):
         jobs.append(_flush_job(settings, ledger, shard))
         jobs.append(_expire_job(ledger, shard))
+        jobs.append(_sweep_job(ledger, shard))
     return jobs
 
 
 def _watching_jobs(metrics: Metrics, store: Store, ledger: WorkerLedger, clock: Clock) -> list[Job]:
     verifying = Verifying(
-        lambda: verify(store, ledger.wallets, chain_batches_max=_VERIFIED_BATCHES), clock
+        lambda: verify(store, ledger.wallets, chain_batches_max=_VERIFIED_BATCHES),
+        lambda shard: ledger.suspect(shard, Suspicion.POSTGRES),
+        clock,
     )
     measuring = Measuring(store.shards.cursors, ledger.wallets, clock)
     _watch_worker(metrics, verifying, measuring)
@@ -361,4 +381,13 @@ def _expire_job(ledger: WorkerLedger, shard: int) -> Job:
         timeout_seconds=30,
         step=lambda: ledger.expire_once(shard, _EXPIRE_BATCH),
         full=_EXPIRE_BATCH,
+    )
+
+
+def _sweep_job(ledger: WorkerLedger, shard: int) -> Job:
+    return Job(
+        f"sweep_{shard}",
+        interval_ms=1_000,
+        timeout_seconds=30,
+        step=lambda: ledger.sweep_once(shard),
     )

@@ -7,17 +7,21 @@
 -- changed no money.
 --
 -- Keys of a shard share its hash tag, and each function is given every key that it touches:
---   al:{sN}:shard    hash    generation, last_ms, not_before_ms, lease_ms, entries, flushed,
---                            forgotten_ms
---   al:{sN}:w:ID     hash    an account's wallet: balance, held, sequence
---   al:{sN}:k:ID     hash    a key: epoch, limits, spend and holds of its window, open requests
---   al:{sN}:h:ID     hash    a request's hold
---   al:{sN}:leases   zset    request id -> the moment its lease ends
---   al:{sN}:done     hash    request id -> how it ended: settled:AMOUNT, released or expired
---   al:{sN}:ended    zset    request id -> when, in the shard's time
---   al:{sN}:n        hash    gateway incarnation -> its highest settlement number
---   al:{sN}:charges  stream  a account, k key, c charged, w window, i incarnation, n number,
---                            s position since the shard was opened, d the whole charge
+--   al:{sN}:shard      hash    generation, phase, last_ms, not_before_ms, lease_ms, entries,
+--                              flushed, flushed_id, forgotten_ms
+-- and, where G is the generation, so that the next one starts with nothing of this one:
+--   al:{sN}:G:w:ID     hash    an account's wallet: balance, held, sequence
+--   al:{sN}:G:k:ID     hash    a key: epoch, limits, spend and holds of its window, open requests
+--   al:{sN}:G:h:ID     hash    a request's hold
+--   al:{sN}:G:leases   zset    request id -> the moment its lease ends
+--   al:{sN}:G:done     hash    request id -> how it ended: settled:AMOUNT, released or expired
+--   al:{sN}:G:ended    zset    request id -> when, in the shard's time
+--   al:{sN}:G:n        hash    gateway incarnation -> its highest settlement number
+--   al:{sN}:G:charges  stream  a account, k key, c charged, w window, i incarnation, n number,
+--                              s position since the generation began, d the whole charge
+--
+-- A generation is closed (it only keeps older ones out), then open (wallets are loaded, holds taken
+-- again, charges settled), then admitting (requests are reserved for).
 --
 -- A number in Lua is a double: exact below 2^53, and `tostring` rounds from 10^14. So amounts come
 -- and go as strings or integer replies, and are formatted with %.0f wherever they are written.
@@ -40,6 +44,7 @@ local REMEMBERED_MS = 3600000
 local SKEW_MS = 600000
 local MARK_MS = REMEMBERED_MS + 2 * SKEW_MS
 local FORGET_MAX = 4 -- per mark that is made, so that forgetting keeps up
+local PHASES = {closed = 1, open = 2, admitting = 3}
 
 -- clock: the one line that reads time.
 local function server_ms(_) local t = redis.call('TIME') return t[1] * 1e3 + math.floor(t[2] / 1e3) end
@@ -80,12 +85,15 @@ end
 
 local function read_shard(name, generation)
   local s = redis.call('HMGET', name, 'generation', 'last_ms', 'not_before_ms', 'lease_ms',
-    'entries', 'flushed', 'forgotten_ms')
+    'entries', 'flushed', 'forgotten_ms', 'phase')
   if not s[1] then
     return nil, redis.error_reply('NOSHARD the shard is not open')
   end
   if s[1] ~= generation then
     return nil, redis.error_reply('STALEGENERATION ' .. s[1])
+  end
+  if s[8] == 'closed' then
+    return nil, redis.error_reply('NOSHARD the shard is being recovered')
   end
   local raw, last = server_ms(name), tonumber(s[2])
   return {
@@ -96,6 +104,7 @@ local function read_shard(name, generation)
     lease = tonumber(s[4]),
     unflushed = tonumber(s[5]) - tonumber(s[6]),
     forgotten = tonumber(s[7] or '0'),
+    admits = s[8] == 'admitting',
   }
 end
 
@@ -338,35 +347,59 @@ local function version()
   return text(REVISION) .. ':' .. DIGEST
 end
 
--- open_shard(shard; generation, lease_ms) -> ok | exists
-local function open_shard(keys, args)
-  local name, generation, lease = keys[1], args[1], args[2]
-  if not natural(generation) or not natural(lease) then
-    return bad_call('a generation and a lease are whole numbers')
+-- move_shard(shard; generation, phase, lease_ms) -> ok | exists
+-- Within a generation phases only move forward; a new one begins with nothing but the time.
+local function move_shard(keys, args)
+  local name, generation, phase, lease = keys[1], args[1], args[2], args[3]
+  if not natural(generation) or not natural(lease) or not PHASES[phase] then
+    return bad_call('a generation and a lease are whole numbers, a phase is one of three')
   end
-  local at = redis.call('HGET', name, 'generation')
-  if at and tonumber(at) > tonumber(generation) then
-    return redis.error_reply('STALEGENERATION ' .. at)
+  local s = redis.call('HMGET', name, 'generation', 'phase', 'last_ms')
+  if s[1] and tonumber(s[1]) > tonumber(generation) then
+    return redis.error_reply('STALEGENERATION ' .. s[1])
   end
-  if at == generation then
+  if s[1] == generation then
     redis.call('HSET', name, 'lease_ms', lease)
-    return 'exists'
+    if PHASES[phase] <= PHASES[s[2]] then
+      return 'exists'
+    end
+    redis.call('HSET', name, 'phase', phase)
+    return 'ok'
   end
-  local now = server_ms(name)
-  redis.call('HSET', name, 'generation', generation, 'lease_ms', lease, 'last_ms', text(now),
-    'not_before_ms', text(now + tonumber(lease)))
-  redis.call('HSETNX', name, 'entries', '0')
-  redis.call('HSETNX', name, 'flushed', '0')
+  local now = math.max(server_ms(name), tonumber(s[3] or '0'))
+  redis.call('HSET', name, 'generation', generation, 'phase', phase, 'lease_ms', lease,
+    'last_ms', text(now), 'not_before_ms', text(now + tonumber(lease)), 'entries', '0',
+    'flushed', '0', 'flushed_id', '0-0', 'forgotten_ms', '0')
   return 'ok'
 end
 
--- shard_state(shard, charges; cursor) -> {generation or "", unflushed, has_cursor}
+-- shard_state(shard, charges; cursor) -> {generation or "", unflushed, has_cursor, phase or ""}
 -- `has_cursor` is 1 where the stream still holds the entry that the cursor stands on.
 local function shard_state(keys, args)
-  local s = redis.call('HMGET', keys[1], 'generation', 'entries', 'flushed')
+  local s = redis.call('HMGET', keys[1], 'generation', 'entries', 'flushed', 'phase')
   local found = args[1] == '0-0' or #redis.call('XRANGE', keys[2], args[1], args[1]) == 1
   local unflushed = tonumber(s[2] or '0') - tonumber(s[3] or '0')
-  return {s[1] or '', unflushed, found and 1 or 0}
+  return {s[1] or '', unflushed, found and 1 or 0, s[4] or ''}
+end
+
+-- sweep(shard; generation, cursor, count) -> {next cursor, how many keys were removed}
+-- What older generations left: one step of a scan over the store. These keys are not declared, since
+-- nobody knows their names; they are of the shard's own slot.
+local function sweep(keys, args)
+  local shard, fault = read_shard(keys[1], args[1])
+  if fault then
+    return fault
+  end
+  local prefix = string.sub(keys[1], 1, -6) -- without its last word, "shard"
+  local page = redis.call('SCAN', args[2], 'MATCH', prefix .. '*', 'COUNT', args[3])
+  local removed = 0
+  for _, name in ipairs(page[2]) do
+    local of = tonumber(string.match(string.sub(name, #prefix + 1), '^(%d+):') or '')
+    if of and of < tonumber(args[1]) then
+      removed = removed + redis.call('UNLINK', name)
+    end
+  end
+  return {page[1], removed}
 end
 
 -- load_wallet(shard, wallet; generation, balance, sequence, deadline_ms) -> ok | exists
@@ -507,6 +540,9 @@ local function reserve(keys, args)
   if shard.raw > tonumber(args[8]) then
     return redis.error_reply('DEADLINE ' .. text(shard.raw))
   end
+  if not shard.admits then
+    return redis.error_reply('NOSHARD the shard is being recovered')
+  end
   if shard.unflushed > tonumber(args[10]) then
     return redis.error_reply('BACKLOG ' .. text(shard.unflushed) .. ' charges are not in Postgres')
   end
@@ -580,7 +616,7 @@ end
 
 -- renew(shard, wallet, key, hold, leases, done; generation, request_id, account, key_id, amount,
 --       window, deadline_ms, lease_ms) -> ok | already_settled | already_released | not_found |
---       unknown_wallet
+--       unknown_wallet | stale_key
 -- Takes a hold again that was lost or had expired, whatever the balance says by now: the request
 -- runs, and would be charged in full without a hold just as well.
 local function renew(keys, args)
@@ -608,12 +644,13 @@ local function renew(keys, args)
       return 'unknown_wallet'
     end
     local key = read_key(keys[3])
-    local counts = key.loaded and key.window == tonumber(args[6])
-    add(keys[2], 'held', amount)
-    if key.loaded then
-      add(keys[3], 'open', 1)
-      add(keys[3], 'held', counts and amount or 0)
+    if not key.loaded then
+      return 'stale_key' -- taken without it, the hold would be given back to a key that never had it
     end
+    local counts = key.window == tonumber(args[6])
+    add(keys[2], 'held', amount)
+    add(keys[3], 'open', 1)
+    add(keys[3], 'held', counts and amount or 0)
     key.roll = counts and key.roll or -1
     key.minute = -1 -- its tokens were counted when it was first taken
     store_hold(keys[4], args[3], args[4], amount, args[6], key, 0)
@@ -856,12 +893,24 @@ local function field(entry, name)
   return nil
 end
 
+local function is_before(id, other)
+  local ms, n = string.match(id, '^(%d+)-(%d+)$')
+  local other_ms, other_n = string.match(other, '^(%d+)-(%d+)$')
+  ms, other_ms = tonumber(ms), tonumber(other_ms)
+  return ms < other_ms or ms == other_ms and tonumber(n) < tonumber(other_n)
+end
+
 -- read_charges(shard, charges; generation, cursor, after, count) -> entries after `after`
--- A cursor whose entry is gone means that the stream lost something: nothing is read from it.
+-- A cursor whose entry is gone means that the stream lost something, and one behind where it was
+-- that Postgres did: nothing is read.
 local function read_charges(keys, args)
   local _, fault = read_shard(keys[1], args[1])
   if fault then
     return fault
+  end
+  local told = redis.call('HGET', keys[1], 'flushed_id') or '0-0'
+  if is_before(args[2], told) then
+    return redis.error_reply('STOREBEHIND Postgres had everything up to ' .. told)
   end
   if args[2] ~= '0-0' and #redis.call('XRANGE', keys[2], args[2], args[2]) == 0 then
     return redis.error_reply('STREAMLOST the stream does not reach back to ' .. args[2])
@@ -885,7 +934,7 @@ local function flushed(keys, args)
   local entries = tonumber(redis.call('HGET', keys[1], 'entries'))
   local position = tonumber(field(at, 's') or '0')
   local done = math.max(position, entries - shard.unflushed)
-  redis.call('HSET', keys[1], 'flushed', text(done))
+  redis.call('HSET', keys[1], 'flushed', text(done), 'flushed_id', cursor)
   local bound = text(shard.raw - tonumber(args[3])) .. '-0'
   if tonumber(string.match(cursor, '^%d+')) < shard.raw - tonumber(args[3]) then
     bound = cursor
@@ -898,6 +947,9 @@ end
 
 -- charged(charges; account, after, until, count) -> {sum, last id read or "", entries read}
 local function charged(keys, args)
+  if args[2] ~= '0-0' and #redis.call('XRANGE', keys[1], args[2], args[2]) == 0 then
+    return redis.error_reply('STREAMLOST the stream does not reach back to ' .. args[2])
+  end
   local page = redis.call('XRANGE', keys[1], '(' .. args[2], args[3], 'COUNT', args[4])
   local sum = 0
   for _, entry in ipairs(page) do
@@ -912,7 +964,8 @@ local READ = {'no-writes'}
 local ALWAYS = {'allow-oom'} -- what ends or keeps a hold runs in a full store too
 local FUNCTIONS = {
   {'version', version, READ},
-  {'open_shard', open_shard, ALWAYS},
+  {'move_shard', move_shard, ALWAYS},
+  {'sweep', sweep, ALWAYS},
   {'shard_state', shard_state, READ},
   {'load_wallet', load_wallet},
   {'publish_key', publish_key, ALWAYS},

@@ -20,11 +20,30 @@ CREATE TABLE shards (
     cursor_generation bigint NOT NULL DEFAULT 1 CHECK (cursor_generation >= 1),
     cursor_stream_id text NOT NULL DEFAULT '0-0' CHECK (cursor_stream_id ~ '^[0-9]{1,20}-[0-9]{1,20}$'),
     flusher_owner text,
-    flusher_until timestamptz
+    flusher_until timestamptz,
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('draining', 'reasserting', 'open')),
+    suspect text CHECK (suspect IN ('tail', 'stream', 'postgres', 'operator'))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE shards IS 'The fence of every flush: its generation, who may flush, and how far the charge stream is in here.';
 COMMENT ON COLUMN shards.generation IS 'Rises when a shard''s memory is lost or suspect; whoever holds the old one is out.';
-COMMENT ON COLUMN shards.cursor_generation IS 'The generation in which the cursor last moved.';
+COMMENT ON COLUMN shards.cursor_generation IS 'Whose charge stream the cursor is in: each generation has its own.';
+COMMENT ON COLUMN shards.state IS 'Draining: what older generations charged comes in here, no wallet is loaded. Reasserting: wallets are loaded from here, gateways take their holds again. Then open.';
+COMMENT ON COLUMN shards.suspect IS 'Why this generation must end: Redis lost its tail or its stream, Postgres is older than Redis, or an operator says so.';
+
+CREATE TABLE gateways (
+    incarnation text PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 50);
+COMMENT ON TABLE gateways IS 'Those that live: a recovery waits for what they have recorded and hold.';
+
+CREATE TABLE gateway_steps (
+    incarnation text NOT NULL REFERENCES gateways ON DELETE CASCADE,
+    shard integer NOT NULL REFERENCES shards,
+    generation bigint NOT NULL,
+    state text NOT NULL,
+    PRIMARY KEY (incarnation, shard)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE gateway_steps IS 'The last step of a recovery that a gateway has done its part of.';
 
 CREATE TABLE accounts (
     account_id uuid PRIMARY KEY,
@@ -142,6 +161,7 @@ CREATE TABLE movements (
     PRIMARY KEY (account_id, sequence),
     UNIQUE (account_id, reference)
 );
+CREATE INDEX movements_created_at_idx ON movements (created_at);
 COMMENT ON TABLE movements IS 'Everything that changes a balance from here rather than from Redis, in a sequence without gaps.';
 COMMENT ON COLUMN movements.amount_nanos IS 'Signed: what the wallet gains.';
 
@@ -271,16 +291,18 @@ COMMENT ON COLUMN incarnations.numbers IS 'Of the settlements that are in here. 
 
 CREATE TABLE quarantine (
     shard integer NOT NULL REFERENCES shards,
-    entry_id text NOT NULL CHECK (entry_id ~ '^[0-9]{1,20}-[0-9]{1,20}$'),
+    entry_id text NOT NULL CHECK (entry_id ~ '^([0-9]{1,20}-[0-9]{1,20}|journal:[0-9A-Za-z-]{1,64}:[0-9]{1,18})$'),
     raw bytea NOT NULL,
     reason text NOT NULL,
     account_id uuid,
     charged_nanos numeric(30),
     created_at timestamptz NOT NULL DEFAULT now(),
     resolved_at timestamptz,
+    generation bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (shard, entry_id)
 );
 CREATE INDEX quarantine_unresolved_idx ON quarantine (account_id) WHERE resolved_at IS NULL;
+COMMENT ON COLUMN quarantine.generation IS 'Of the stream it was read from: once that is over, wallets are loaded without the amount.';
 COMMENT ON TABLE quarantine IS 'Entries of the charge stream that cannot become usage rows, whole. Their amounts stay a term of verification.';
 COMMENT ON COLUMN quarantine.charged_nanos IS 'As stated, where it can be read; it may be out of all bounds.';
 

@@ -1,5 +1,6 @@
 """Changes to keys: Postgres first, where the epoch rises, then the ledger."""
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -7,6 +8,7 @@ from proxy.domain.account import ApiKey, KeyLimits
 from proxy.store.pool import Store
 
 _ATTEMPTS_MAX = 5
+_AT_ONCE = 100
 
 Publish = Callable[[ApiKey], Awaitable[None]]  # such as `Wallets.publish_key`
 
@@ -43,7 +45,12 @@ async def change_limits(
 async def publish_once(store: Store, publish: Publish) -> int:
     """Every key's epoch and limits again: after a shard's memory was lost. Returns how many."""
     published = 0
+    batch: list[ApiKey] = []
     async for key in store.keys.of(None):
-        await publish(key)
-        published += 1
-    return published
+        batch.append(key)
+        if len(batch) == _AT_ONCE:
+            await asyncio.gather(*map(publish, batch))
+            published += len(batch)
+            batch = []
+    await asyncio.gather(*map(publish, batch))
+    return published + len(batch)

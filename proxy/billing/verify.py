@@ -10,14 +10,15 @@ Movements that the ledger does not have yet (s < q) count the other way.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from proxy.domain.errors import LedgerUnavailableError, StoreUnavailableError
 from proxy.domain.outcome import WalletState
-from proxy.domain.ports import Wallets
+from proxy.domain.ports import Cursor, Wallets
 from proxy.store.audit import Position, stream_order
 from proxy.store.pool import Store
 
@@ -37,7 +38,8 @@ class Verification:
 
     `differences` names the first hundred accounts (positive: the ledger has more than Postgres
     explains); `faults` are what is wrong with the books; `away` says which store did not answer.
-    `debt_nanos` adds up balances below zero, the ledger's where it has loaded the wallet.
+    `debt_nanos` adds up balances below zero, the ledger's where it has loaded the wallet. In
+    `ahead_shards` the ledger has movements that Postgres does not know: it was restored.
     """
 
     wallets: int = 0
@@ -52,6 +54,7 @@ class Verification:
     book_difference_nanos: int = 0
     batches: int = 0
     faults: list[str] = field(default_factory=list)
+    ahead_shards: set[int] = field(default_factory=set)
     away: str | None = None
 
     @property
@@ -71,6 +74,7 @@ class _Compared:
     undelivered_nanos: int
     unflushed_nanos: int
     balance_nanos: int
+    is_ahead: bool
 
 
 async def verify(
@@ -117,14 +121,39 @@ async def _verify_batch(
         found.debt_nanos += max(0, -result.balance_nanos)
         found.unflushed_nanos += result.unflushed_nanos
         found.undelivered_nanos += result.undelivered_nanos
+        if result.is_ahead:
+            found.ahead_shards.add(position.shard)
         found.difference_nanos += abs(result.difference_nanos)
         if result.difference_nanos and len(found.differences) < _SHOWN_MAX:
             found.differences.append((position.account_id, result.difference_nanos))
 
 
+async def unexplained(
+    store: Store, wallets: Wallets, shard: int
+) -> AsyncIterator[tuple[UUID, int]]:
+    """What the ledger has above what Postgres explains, account by account; also where the stream
+    does not reach back to the cursor any more. Raises as the stores do."""
+    async for position in store.audit.positions():
+        if position.shard != shard:
+            continue
+        try:
+            result = await _compare(store, wallets, position)
+        except LedgerUnavailableError:
+            start = replace(position, cursor=Cursor(position.cursor.generation, "0-0"))
+            result = await _compare(store, wallets, start)
+        if result is not None and result.difference_nanos:
+            yield position.account_id, result.difference_nanos
+
+
 async def _compare(store: Store, wallets: Wallets, position: Position) -> _Compared | None:
     """None where the ledger has not loaded the wallet: Postgres's balance is all there is."""
-    state = await wallets.snapshot(position.account_id, position.shard)
+    if position.is_draining:
+        raise LedgerUnavailableError(
+            f"shard {position.shard} is being recovered", retry_after_seconds=1
+        )
+    state = await wallets.snapshot(
+        position.account_id, position.shard, generation=position.generation
+    )
     if state is None:
         return None
     charged = await _charged_since(wallets, position, state)
@@ -137,18 +166,19 @@ async def _compare(store: Store, wallets: Wallets, position: Position) -> _Compa
         + (-moved if is_behind else moved)
         - position.quarantined_nanos
     )
+    difference = state.balance_nanos - expected
     return _Compared(
-        difference_nanos=state.balance_nanos - expected,
+        difference_nanos=difference,
         undelivered_nanos=moved if is_behind else 0,
         unflushed_nanos=charged,
         balance_nanos=state.balance_nanos,
+        is_ahead=difference != 0 and state.sequence > position.sequence,
     )
 
 
 async def _charged_since(wallets: Wallets, position: Position, state: WalletState) -> int:
-    """A stream that is younger than the cursor, after its memory was lost, has nothing past it."""
-    after, until = position.cursor_stream_id, state.last_stream_id
-    if stream_order(until) <= stream_order(after):
+    after, until = position.cursor, state.last_stream_id
+    if stream_order(until) <= stream_order(after.stream_id):
         return 0
     return await wallets.charged_between(position.account_id, position.shard, after, until)
 

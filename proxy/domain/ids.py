@@ -29,6 +29,11 @@ def uuid7_ms(value: UUID) -> int:
     return value.int >> 80
 
 
+def uuid7_floor(unix_ms: int) -> UUID:
+    """No greater than any id that is minted from that millisecond on."""
+    return UUID(int=unix_ms << 80)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyToken:
     """A key as its owner holds it: `sk-al-` + id + secret + checksum, all base62."""

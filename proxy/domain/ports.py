@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -53,9 +54,36 @@ class Directory(Protocol):
         every window that can be current under any reset."""
 
 
+class ShardState(StrEnum):
+    """The steps of a shard's recovery, in their order."""
+
+    DRAINING = "draining"  # older generations' charges go into Postgres, no wallet is loaded
+    REASSERTING = "reasserting"  # wallets are loaded, gateways take their holds again
+    OPEN = "open"
+
+
+class Suspicion(StrEnum):
+    """Why a shard's generation must end."""
+
+    TAIL = "tail"  # the ledger forgot settlements that it had acknowledged
+    STREAM = "stream"  # its stream does not reach back to Postgres' cursor
+    POSTGRES = "postgres"  # Postgres has less than it said it had
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard as Postgres has it."""
+
+    number: int
+    generation: int
+    state: ShardState = ShardState.OPEN
+    suspicion: Suspicion | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a shard's charges are in Postgres."""
+    """How far a shard's charges are in Postgres. `generation`: of the stream that it is in."""
 
     generation: int
     stream_id: str
@@ -65,7 +93,15 @@ class Flushes(Protocol):
     """The flusher's side of Postgres: a fence, and one transaction for rows and cursor."""
 
     async def acquire(self, shard: int, owner: str, lease_seconds: int) -> Cursor | None:
-        """None while another flusher holds the shard's lease."""
+        """None while another flusher holds the shard's lease, and while it is drained."""
+
+    async def acquire_any(
+        self, shard: int, owner: str, lease_seconds: int
+    ) -> tuple[Shard, Cursor] | None:
+        """As `acquire`, in any state: for whoever recovers the shard."""
+
+    async def give_up(self, shard: int, owner: str) -> None:
+        """The lease, where it is this owner's."""
 
     async def write(
         self, shard: int, owner: str, cursor: Cursor, charges: Sequence[tuple[str, Charge]]
@@ -76,12 +112,26 @@ class Flushes(Protocol):
         Raises FencedError where the lease or the generation is no longer ours.
         """
 
-    async def quarantine(self, shard: int, entry_id: str, raw: bytes, reason: str) -> None:
-        """Sets a poison entry aside, whole, with an alarm."""
+    async def drain(
+        self, shard: int, owner: str, generation: int, charges: Sequence[tuple[str, Charge]]
+    ) -> int:
+        """Entries of the stream that is over, by the same statement; the cursor stays. Raises
+        FencedError unless the shard is being drained at this generation, and the lease is ours."""
+
+    async def post(self, shard: int, charges: Sequence[tuple[int, Charge]]) -> int:
+        """Journalled charges with the generation each was recorded under, which must be over; by
+        the same statement. While the shard is drained that is all; later, wallets are loaded
+        already, so each account's sum is also a sequenced debit. Returns how many rows were new.
+
+        Raises FencedError where a generation is not over, or not known here.
+        """
+
+    async def quarantine(self, shard: int, cursor: Cursor, raw: bytes, reason: str) -> None:
+        """Sets a poison entry aside, whole, with an alarm. `cursor`: where it stands."""
 
     async def find_posted(
         self, shard: int, settlements: Sequence[tuple[str, int]]
-    ) -> tuple[str, frozenset[tuple[str, int]]]:
+    ) -> tuple[Cursor, frozenset[tuple[str, int]]]:
         """The shard's cursor, and which of these (incarnation, number) are in Postgres; both of one
         moment."""
 
@@ -164,12 +214,41 @@ class Client(Protocol):
 
 
 class Shards(Protocol):
-    """The generation of every shard, in Postgres: what fences a store that lost its memory."""
+    """The generation of every shard, in Postgres: what fences a store that lost its memory, and
+    what a recovery is agreed upon by. Raises StoreUnavailableError."""
 
-    async def generations(self) -> Mapping[int, int]: ...
+    async def all(self) -> Mapping[int, Shard]: ...
 
-    async def bump(self, shard: int) -> int:
-        """Raises the generation, `FOR UPDATE`, and returns it: whoever held the old one is out."""
+    async def suspect(self, shard: int, generation: int, suspicion: Suspicion) -> None:
+        """Asks for a recovery. Of another generation, or while one is under way, nothing."""
+
+    async def bump(self, shard: int, generation: int, *, above: int = 0) -> int | None:
+        """Ends a generation, `FOR UPDATE`, and returns the next, higher than `above` too: whoever
+        held the old one is out, and the shard is being drained. None where it was over already."""
+
+    async def adopt(self, shard: Shard, generation: int) -> None:
+        """Postgres is older than the ledger: takes on the ledger's higher generation, suspect, with
+        nothing of its stream read."""
+
+    async def advance(self, shard: Shard, to: ShardState) -> bool:
+        """False where it is not at this generation and state any more."""
+
+    async def attend(self, incarnation: str) -> Mapping[int, Shard]:
+        """A gateway says that it lives, and learns of all shards."""
+
+    async def leave(self, incarnations: Iterable[str]) -> None:
+        """These gateways live no longer."""
+
+    async def report(self, incarnation: str, shard: Shard) -> None:
+        """A gateway has done its part of the shard's state."""
+
+    async def waited_for(self, shard: Shard, *, seconds: int) -> Sequence[str]:
+        """Gateways seen in the last `seconds` that have not reported for this state."""
+
+    async def active_accounts(
+        self, shard: int, *, since: UUID, limit: int
+    ) -> Sequence[UUID]:
+        """Those with requests after this id."""
 
 
 class Wallets(Protocol):
@@ -185,13 +264,16 @@ class Wallets(Protocol):
     async def publish_key(self, key: ApiKey) -> None:
         """The key's epoch and limits; an older epoch than the ledger's changes nothing."""
 
-    async def snapshot(self, account_id: UUID, shard: int) -> WalletState | None:
-        """Balance, holds, sequence and the shard's last stream id, seen at one moment."""
+    async def snapshot(
+        self, account_id: UUID, shard: int, *, generation: int | None = None
+    ) -> WalletState | None:
+        """Balance, holds, sequence and the shard's last stream id, seen at one moment; of no other
+        generation than the given one."""
 
     async def charged_between(
-        self, account_id: UUID, shard: int, after_id: str, until_id: str
+        self, account_id: UUID, shard: int, after: Cursor, until_id: str
     ) -> Nanos:
-        """The sum of an account's stream entries in (after_id, until_id]."""
+        """The sum of an account's stream entries in (after, until_id]."""
 
-    async def unflushed(self, shard: int, cursor_id: str) -> Unflushed:
+    async def unflushed(self, shard: int, cursor: Cursor) -> Unflushed:
         """What the shard's stream has past a cursor."""

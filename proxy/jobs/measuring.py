@@ -8,7 +8,7 @@ from typing import Final
 from proxy.domain.clock import Clock
 from proxy.domain.errors import LedgerUnavailableError, StoreUnavailableError
 from proxy.domain.outcome import Unflushed
-from proxy.domain.ports import Wallets
+from proxy.domain.ports import Cursor, Wallets
 
 _AT_ONCE: Final = 32
 _MS: Final = 1000
@@ -20,14 +20,14 @@ class Measuring:
 
     def __init__(
         self,
-        cursors: Callable[[], Awaitable[Mapping[int, str]]],
+        cursors: Callable[[], Awaitable[Mapping[int, Cursor]]],
         wallets: Wallets,
         clock: Clock,
     ) -> None:
         self._load_cursors = cursors
         self._wallets = wallets
         self._clock = clock
-        self._cursors: Mapping[int, str] = {}
+        self._cursors: Mapping[int, Cursor] = {}
         self._found: dict[int, Unflushed] = {}
         self._at_ms = 0
 

@@ -15,9 +15,15 @@ class Verifying:
     """`last` is None before the first. Who could not find out has found nothing: a store that was
     away, or a turn that was cut, reads `unknown`, never a difference of zero."""
 
-    def __init__(self, verify: Callable[[], Awaitable[Verification]], clock: Clock) -> None:
+    def __init__(
+        self,
+        verify: Callable[[], Awaitable[Verification]],
+        suspect: Callable[[int], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
         self.last: Verification | None = None
         self._verify = verify
+        self._suspect = suspect
         self._clock = clock
         self._known_ms: int | None = None
         self._told = (0, 0)
@@ -32,6 +38,8 @@ class Verifying:
         if found.verdict is not Verdict.UNKNOWN:
             self._known_ms = self._clock.unix_ms()
             self._tell(found)
+        for shard in sorted(found.ahead_shards):  # Postgres is older than the ledger
+            await self._suspect(shard)
 
     @property
     def verdict(self) -> Verdict:

@@ -4,23 +4,34 @@ Pure. Every command carries its shard's generation as the first argument.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from uuid import UUID
 
 from proxy.domain.account import ApiKey
 from proxy.domain.charge import Charge
 from proxy.domain.outcome import Hold
+from proxy.domain.ports import Cursor
 from proxy.ledger.connection import Argument, Command
 from routing.money import Nanos
 
 
+class Phase(StrEnum):
+    """Of a generation in Redis."""
+
+    CLOSED = "closed"  # it keeps older ones out, and answers nothing
+    OPEN = "open"  # wallets are loaded, holds taken again, charges settled
+    ADMITTING = "admitting"  # requests are reserved for
+
+
 class ShardKeys:
-    """Names of a shard's keys: one hash tag, so that a cluster keeps them together."""
+    """Names of a shard's keys in one generation: one hash tag, so that a cluster keeps them
+    together."""
 
     __slots__ = ("_prefix", "charges", "done", "ended", "leases", "numbers", "shard")
 
-    def __init__(self, shard: int) -> None:
-        self._prefix = prefix = f"al:{{s{shard}}}:"
-        self.shard = f"{prefix}shard"
+    def __init__(self, shard: int, generation: int) -> None:
+        self._prefix = prefix = f"al:{{s{shard}}}:{generation}:"
+        self.shard = shard_key(shard)
         self.done = f"{prefix}done"
         self.ended = f"{prefix}ended"
         self.leases = f"{prefix}leases"
@@ -37,6 +48,11 @@ class ShardKeys:
         return f"{self._prefix}h:{request_id}"
 
 
+def shard_key(shard: int) -> str:
+    """The one name that is the same in all generations."""
+    return f"al:{{s{shard}}}:shard"
+
+
 def _fcall(name: str, keys: tuple[str, ...], *arguments: Argument) -> Command:
     return ("FCALL", name, len(keys), *keys, *arguments)
 
@@ -48,27 +64,31 @@ def version() -> Command:
 # Shards
 
 
-def open_shard(shard: int, generation: int, lease_ms: int) -> Command:
-    return _fcall("ledger_open_shard", (ShardKeys(shard).shard,), generation, lease_ms)
+def move_shard(shard: int, generation: int, phase: Phase, lease_ms: int) -> Command:
+    return _fcall("ledger_move_shard", (shard_key(shard),), generation, phase.value, lease_ms)
 
 
-def shard_state(shard: int, cursor_id: str) -> Command:
-    keys = ShardKeys(shard)
-    return _fcall("ledger_shard_state", (keys.shard, keys.charges), cursor_id)
+def shard_state(shard: int, cursor: Cursor) -> Command:
+    keys = ShardKeys(shard, cursor.generation)
+    return _fcall("ledger_shard_state", (keys.shard, keys.charges), cursor.stream_id)
+
+
+def sweep(shard: int, generation: int, cursor: bytes | int, count: int) -> Command:
+    return _fcall("ledger_sweep", (shard_key(shard),), generation, cursor, count)
 
 
 def heartbeat(shard: int, generation: int, incarnation: str) -> Command:
-    keys = ShardKeys(shard)
+    keys = ShardKeys(shard, generation)
     return _fcall("ledger_heartbeat", (keys.shard, keys.numbers), generation, incarnation)
 
 
 def tail(shard: int, generation: int) -> Command:
-    keys = ShardKeys(shard)
+    keys = ShardKeys(shard, generation)
     return _fcall("ledger_tail", (keys.shard, keys.charges), generation)
 
 
 def forget(shard: int, generation: int, incarnation: str) -> Command:
-    keys = ShardKeys(shard)
+    keys = ShardKeys(shard, generation)
     return _fcall("ledger_forget", (keys.shard, keys.numbers), generation, incarnation)
 
 
@@ -84,7 +104,7 @@ def load_wallet(
     *,
     deadline_ms: int,
 ) -> Command:
-    keys = ShardKeys(shard)
+    keys = ShardKeys(shard, generation)
     names = (keys.shard, keys.wallet(account_id))
     return _fcall("ledger_load_wallet", names, generation, balance_nanos, sequence, deadline_ms)
 
@@ -92,20 +112,20 @@ def load_wallet(
 def apply(
     shard: int, generation: int, account_id: UUID, sequence: int, amount_nanos: int
 ) -> Command:
-    keys = ShardKeys(shard)
+    keys = ShardKeys(shard, generation)
     names = (keys.shard, keys.wallet(account_id))
     return _fcall("ledger_apply", names, generation, sequence, amount_nanos)
 
 
 def publish_key(generation: int, key: ApiKey) -> Command:
-    keys = ShardKeys(key.shard)
+    keys = ShardKeys(key.shard, generation)
     names = (keys.shard, keys.key(key.key_id))
     return _fcall("ledger_publish_key", names, generation, *_limits(key))
 
 
 def load_key(generation: int, key: ApiKey, spend: Mapping[int, Nanos]) -> Command:
     """`spend` by the start of its reset window; the function takes the current one."""
-    keys = ShardKeys(key.shard)
+    keys = ShardKeys(key.shard, generation)
     names = (keys.shard, keys.key(key.key_id))
     pairs = [number for pair in spend.items() for number in pair]
     return _fcall("ledger_load_key", names, generation, *_limits(key), *pairs)
@@ -143,7 +163,7 @@ def reserve(
     lease_ms: int,
     unflushed_max: int,
 ) -> Command:
-    keys = ShardKeys(key.shard)
+    keys = ShardKeys(key.shard, generation)
     return _fcall(
         "ledger_reserve",
         (
@@ -168,7 +188,7 @@ def reserve(
 
 
 def extend(generation: int, hold: Hold, total_nanos: int) -> Command:
-    keys = ShardKeys(hold.shard)
+    keys = ShardKeys(hold.shard, generation)
     names = (
         keys.shard,
         keys.wallet(hold.account_id),
@@ -180,7 +200,7 @@ def extend(generation: int, hold: Hold, total_nanos: int) -> Command:
 
 
 def renew(generation: int, hold: Hold, *, deadline_ms: int, lease_ms: int) -> Command:
-    keys = ShardKeys(hold.shard)
+    keys = ShardKeys(hold.shard, generation)
     return _fcall(
         "ledger_renew",
         (
@@ -202,8 +222,10 @@ def renew(generation: int, hold: Hold, *, deadline_ms: int, lease_ms: int) -> Co
     )
 
 
-def _closing_keys(shard: int, account_id: UUID, key_id: str, request_id: UUID) -> tuple[str, ...]:
-    keys = ShardKeys(shard)
+def _closing_keys(
+    generation: int, shard: int, account_id: UUID, key_id: str, request_id: UUID
+) -> tuple[str, ...]:
+    keys = ShardKeys(shard, generation)
     return (
         keys.shard,
         keys.wallet(account_id),
@@ -222,7 +244,9 @@ def settle(generation: int, charge: Charge, data: bytes, *, known_ms: int = 0) -
     counts = charge.quantities
     return _fcall(
         "ledger_settle",
-        _closing_keys(charge.shard, charge.account_id, charge.key_id, charge.request_id),
+        _closing_keys(
+            generation, charge.shard, charge.account_id, charge.key_id, charge.request_id
+        ),
         generation,
         str(charge.request_id),
         str(charge.account_id),
@@ -245,7 +269,9 @@ def looked_up(settle_command: Command, known_ms: int) -> Command:
 def release(generation: int, charge: Charge, data: bytes) -> Command:
     return _fcall(
         "ledger_release",
-        _closing_keys(charge.shard, charge.account_id, charge.key_id, charge.request_id),
+        _closing_keys(
+            generation, charge.shard, charge.account_id, charge.key_id, charge.request_id
+        ),
         generation,
         str(charge.request_id),
         str(charge.account_id),
@@ -257,11 +283,18 @@ def release(generation: int, charge: Charge, data: bytes) -> Command:
     )
 
 
+def data_of(command: Command) -> bytes:
+    """The whole charge that a settle or a release carries."""
+    data = command[-2 if command[1] == "ledger_settle" else -1]
+    assert isinstance(data, bytes)
+    return data
+
+
 def give_back(generation: int, key: ApiKey, request_id: UUID) -> Command:
     """A release without a row: for a reservation of which nobody knows whether it was made."""
     return _fcall(
         "ledger_release",
-        _closing_keys(key.shard, key.account_id, key.key_id, request_id),
+        _closing_keys(generation, key.shard, key.account_id, key.key_id, request_id),
         generation,
         str(request_id),
         str(key.account_id),
@@ -274,7 +307,7 @@ def give_back(generation: int, key: ApiKey, request_id: UUID) -> Command:
 
 
 def key_state(generation: int, key: ApiKey) -> Command:
-    keys = ShardKeys(key.shard)
+    keys = ShardKeys(key.shard, generation)
     names = (keys.shard, keys.wallet(key.account_id), keys.key(key.key_id))
     return _fcall("ledger_key_state", names, generation, key.epoch)
 
@@ -283,18 +316,27 @@ def key_state(generation: int, key: ApiKey) -> Command:
 
 
 def due(shard: int, generation: int, count_max: int) -> Command:
-    keys = ShardKeys(shard)
+    keys = ShardKeys(shard, generation)
     names = (keys.shard, keys.leases, keys.done, keys.ended)
     return _fcall("ledger_due", names, generation, count_max)
 
 
-def hold_fields(shard: int, request_id: str) -> Command:
+def hold_fields(shard: int, generation: int, request_id: str) -> Command:
     """A plain read: `expire` looks again."""
-    return ("HMGET", ShardKeys(shard).hold(request_id), "account", "key", "amount", "window")
+    return (
+        "HMGET",
+        ShardKeys(shard, generation).hold(request_id),
+        "account",
+        "key",
+        "amount",
+        "window",
+    )
 
 
 def expire(generation: int, charge: Charge, data: bytes) -> Command:
-    keys = _closing_keys(charge.shard, charge.account_id, charge.key_id, charge.request_id)
+    keys = _closing_keys(
+        generation, charge.shard, charge.account_id, charge.key_id, charge.request_id
+    )
     return _fcall(
         "ledger_expire",
         (*keys[:7], keys[8]),
@@ -312,25 +354,38 @@ def expire(generation: int, charge: Charge, data: bytes) -> Command:
 
 
 def snapshot(shard: int, generation: int, account_id: UUID) -> Command:
-    keys = ShardKeys(shard)
+    keys = ShardKeys(shard, generation)
     names = (keys.shard, keys.wallet(account_id), keys.charges)
     return _fcall("ledger_snapshot", names, generation)
 
 
-def read_charges(shard: int, generation: int, cursor_id: str, after_id: str, count: int) -> Command:
-    keys = ShardKeys(shard)
+def read_charges(shard: int, cursor: Cursor, after_id: str, count: int) -> Command:
+    keys = ShardKeys(shard, cursor.generation)
     names = (keys.shard, keys.charges)
-    return _fcall("ledger_read_charges", names, generation, cursor_id, after_id, count)
+    return _fcall(
+        "ledger_read_charges", names, cursor.generation, cursor.stream_id, after_id, count
+    )
 
 
-def flushed(
-    shard: int, generation: int, cursor_id: str, *, retain_ms: int, retain_entries: int
-) -> Command:
-    keys = ShardKeys(shard)
+def flushed(shard: int, cursor: Cursor, *, retain_ms: int, retain_entries: int) -> Command:
+    keys = ShardKeys(shard, cursor.generation)
     names = (keys.shard, keys.charges)
-    return _fcall("ledger_flushed", names, generation, cursor_id, retain_ms, retain_entries)
+    return _fcall(
+        "ledger_flushed", names, cursor.generation, cursor.stream_id, retain_ms, retain_entries
+    )
 
 
-def charged(shard: int, account_id: UUID, after_id: str, until_id: str, count: int) -> Command:
-    names = (ShardKeys(shard).charges,)
-    return _fcall("ledger_charged", names, str(account_id), after_id, until_id, count)
+def charged(shard: int, account_id: UUID, after: Cursor, until_id: str, count: int) -> Command:
+    names = (ShardKeys(shard, after.generation).charges,)
+    return _fcall("ledger_charged", names, str(account_id), after.stream_id, until_id, count)
+
+
+def stream_after(shard: int, cursor: Cursor, count: int) -> Command:
+    """A plain read, whatever became of the generation."""
+    name = ShardKeys(shard, cursor.generation).charges
+    return ("XRANGE", name, f"({cursor.stream_id}", "+", "COUNT", count)
+
+
+def wallet_fields(shard: int, generation: int, account_id: UUID) -> Command:
+    """A plain read, whatever became of the generation."""
+    return ("HMGET", ShardKeys(shard, generation).wallet(account_id), "balance", "sequence")

@@ -11,6 +11,7 @@ PASSED_DEADLINE: Final = "DEADLINE"
 NO_SHARD: Final = "NOSHARD"
 BAD_CALL: Final = "BADCALL"
 STREAM_LOST: Final = "STREAMLOST"
+STORE_BEHIND: Final = "STOREBEHIND"
 READ_ONLY: Final = "READONLY"
 
 
@@ -40,6 +41,10 @@ class LedgerSetupError(Exception):
 
 class StreamLostError(Exception):
     """The shard's stream does not reach back to what Postgres has: charges may be lost."""
+
+
+class StoreBehindError(Exception):
+    """Postgres has less than it said it had: it was restored from a backup."""
 
 
 @contextmanager

@@ -11,17 +11,14 @@ from proxy.domain.errors import LedgerUnavailableError
 from proxy.domain.outcome import Hold, KeyState, Outcome, Reserved, WalletState
 from proxy.domain.ports import Flushes
 from proxy.ledger import calls
+from proxy.ledger.attendant import Attendant
+from proxy.ledger.core import Core
 from proxy.ledger.faults import AmbiguousError, RefusedError, as_unavailable
-from proxy.ledger.generations import FencedCalls, Generations
 from proxy.ledger.journals import Journals
-from proxy.ledger.keeper import Keeper
-from proxy.ledger.loader import Loader
 from proxy.ledger.lookups import Lookups
-from proxy.ledger.pump import Pump, PumpCounts, Settlement
+from proxy.ledger.pump import PumpCounts, Settlement
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.replies import Seen, parse_outcome
-from proxy.ledger.server_clock import ServerClock
-from proxy.ledger.tails import Tails
 from proxy.ledger.wallets import RedisWallets
 from routing.money import Nanos
 
@@ -34,34 +31,29 @@ class RedisLedger:
 
     def __init__(
         self,
+        core: Core,
         *,
-        fenced: FencedCalls,
-        generations: Generations,
-        loader: Loader,
-        keeper: Keeper,
-        pump: Pump,
         recorder: Recorder,
         journals: Journals,
-        lookups: Lookups,
-        tails: Tails,
+        attendant: Attendant,
         wallets: RedisWallets,
-        server_clock: ServerClock,
         clock: Clock,
         lease_ms: int,
         timeout_ms: int,
         unflushed_entries_max: int,
     ) -> None:
         self.wallets = wallets
-        self._fenced = fenced
-        self._generations = generations
-        self._loader = loader
-        self._keeper = keeper
-        self._pump = pump
+        self._fenced = core.fenced
+        self._generations = core.generations
+        self._loader = core.loader
+        self._keeper = core.keeper
+        self._pump = core.pump
+        self._tails = core.tails
+        self._server_clock = core.server_clock
+        self._lookups = Lookups(core.pump, core.fenced)
         self._recorder = recorder
         self._journals = journals
-        self._lookups = lookups
-        self._tails = tails
-        self._server_clock = server_clock
+        self._attendant = attendant
         self._clock = clock
         self._lease_ms = lease_ms
         self._timeout_ms = timeout_ms
@@ -95,10 +87,10 @@ class RedisLedger:
         an alarm."""
         return self._tails.lost
 
-    async def refresh_generations(self) -> None:
-        """Raises StoreUnavailableError. While a shard is lost nobody asks it, so nobody would learn
-        that it was recovered."""
-        await self._generations.refresh()
+    async def attend_once(self) -> bool:
+        """A turn of this gateway's part in recoveries; True while one goes on. Raises
+        StoreUnavailableError."""
+        return await self._attendant.attend_once()
 
     async def reserve(
         self, key: ApiKey, request_id: UUID, amount_nanos: Nanos, tokens: int
@@ -119,10 +111,9 @@ class RedisLedger:
 
     async def extend(self, hold: Hold, total_nanos: Nanos) -> Outcome:
         with as_unavailable():
-            reply = await self._fenced.call(
-                hold.shard, lambda generation: calls.extend(generation, hold, total_nanos)
-            )
-        outcome = parse_outcome(reply)
+            outcome = await self._extend(hold, total_nanos)
+            if outcome is Outcome.NOT_FOUND and await self._keeper.renew(hold):
+                outcome = await self._extend(hold, total_nanos)
         if outcome in (Outcome.OK, Outcome.EXISTS):
             hold.amount_nanos = max(hold.amount_nanos, total_nanos)
         return outcome
@@ -208,6 +199,13 @@ class RedisLedger:
             ),
         )
         return Seen(reply), sent_ms
+
+    async def _extend(self, hold: Hold, total_nanos: Nanos) -> Outcome:
+        return parse_outcome(
+            await self._fenced.call(
+                hold.shard, lambda generation: calls.extend(generation, hold, total_nanos)
+            )
+        )
 
     async def _ask_state(self, key: ApiKey) -> Seen:
         return Seen(

@@ -1,11 +1,11 @@
 """Which generation each shard is at, by Postgres; and calls that carry it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.domain.finish import TaskSet
-from proxy.domain.ports import Shards
+from proxy.domain.ports import Shard, Shards, ShardState
 from proxy.ledger.connection import Command
 from proxy.ledger.faults import STALE_GENERATION, NotSentError, RefusedError
 from proxy.ledger.link import Link
@@ -16,15 +16,36 @@ class Generations:
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self._known: dict[int, int] = {}
+        self._known: Mapping[int, Shard] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks = TaskSet()
 
     def find(self, shard: int) -> int | None:
-        return self._known.get(shard)
+        known = self._known.get(shard)
+        return None if known is None else known.generation
 
-    def known(self) -> dict[int, int]:
-        return dict(self._known)
+    def all(self) -> Mapping[int, Shard]:
+        return self._known
+
+    async def loadable(self, shard: int) -> int:
+        """The generation whose wallets may be loaded from what Postgres has from now on: all that
+        older ones charged was in it before. Raises NotSentError while some of it is not, and
+        StoreUnavailableError."""
+        known = self._known.get(shard)
+        if known is None or known.state is ShardState.DRAINING:
+            await self.refresh()
+            known = self._known.get(shard)
+        if known is None or known.state is ShardState.DRAINING:
+            raise NotSentError(f"shard {shard} is being drained")
+        return known.generation
+
+    def learn(self, shards: Mapping[int, Shard]) -> None:
+        """What was read elsewhere. Generations only rise: the older of two answers may be last."""
+        for number, shard in shards.items():
+            known = self._known.get(number)
+            if known is not None and known.generation > shard.generation:
+                return
+        self._known = shards
 
     async def refresh(self) -> None:
         """Raises StoreUnavailableError."""
@@ -36,7 +57,7 @@ class Generations:
         await self._tasks.cancel()
 
     async def _read(self) -> None:
-        self._known = dict(await self._shards.generations())
+        self.learn(dict(await self._shards.all()))
 
 
 class FencedCalls:

@@ -1,17 +1,28 @@
 """All journals that this process answers for: its own, and those that others left behind."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
+from proxy.domain.charge import Charge
 from proxy.domain.ports import Flushes
 from proxy.ledger import calls
 from proxy.ledger.connection import Command
 from proxy.ledger.faults import LedgerFault
 from proxy.ledger.generations import FencedCalls
-from proxy.ledger.journal import AdoptedJournal, Committed, Journal, adopt_journals
+from proxy.ledger.journal import (
+    START,
+    AdoptedJournal,
+    Committed,
+    Journal,
+    Segments,
+    adopt_journals,
+)
 from proxy.ledger.pump import Pump
 from proxy.ledger.recorder import JournalSource
+
+POST_MAX: Final = 500
 
 
 class Journals:
@@ -22,8 +33,9 @@ class Journals:
         self._adopted: list[AdoptedJournal] = []
 
     @property
-    def adopted(self) -> int:
-        return len(self._adopted)
+    def adopted(self) -> tuple[str, ...]:
+        """The incarnations whose journals were left to this process."""
+        return tuple(journal.incarnation for journal in self._adopted)
 
     def size_bytes(self) -> int:
         """On the disk, as of now."""
@@ -37,6 +49,17 @@ class Journals:
             pump.add_source(JournalSource(journal.segments))
         self._adopted.extend(found)
         return len(found)
+
+    async def post_older(self, flushes: Flushes, current: Mapping[int, int]) -> int:
+        """Every record of these shards (number → generation) that is of an older generation goes
+        into Postgres, whatever became of it in the ledger. Returns how many rows were new.
+
+        Raises StoreUnavailableError, and OSError where a journal cannot be read.
+        """
+        incarnations = [self._own.incarnation, *self.adopted]
+        committed = await flushes.committed(incarnations)
+        segments = [self._own.segments, *(journal.segments for journal in self._adopted)]
+        return sum([await _post_older(flushes, s, current, committed) for s in segments])
 
     async def prune_once(self, flushes: Flushes) -> int:
         """Raises StoreUnavailableError."""
@@ -74,3 +97,21 @@ class Journals:
 
 def _forget(shard: int, incarnation: str) -> Callable[[int], Command]:
     return lambda generation: calls.forget(shard, generation, incarnation)
+
+
+async def _post_older(
+    flushes: Flushes, segments: Segments, current: Mapping[int, int], committed: Committed
+) -> int:
+    new, position = 0, START
+    while True:
+        records, position = await asyncio.to_thread(segments.read, position, POST_MAX)
+        if not records:
+            return new
+        by_shard: dict[int, list[tuple[int, Charge]]] = {}
+        for record in records:
+            charge = record.charge
+            is_older = record.generation < current.get(charge.shard, 0)
+            if is_older and charge.number > committed.get((charge.incarnation, charge.shard), 0):
+                by_shard.setdefault(charge.shard, []).append((record.generation, charge))
+        for shard, charges in by_shard.items():
+            new += await flushes.post(shard, charges)

@@ -58,7 +58,7 @@ class Keeper:
         renewed = 0
         for begin in range(0, len(holds), BATCH_MAX):
             batch = holds[begin : begin + BATCH_MAX]
-            renewed += sum(await asyncio.gather(*map(self._renew, batch)))
+            renewed += sum(await asyncio.gather(*map(self.renew, batch)))
         return renewed
 
     async def close(self) -> None:
@@ -69,17 +69,34 @@ class Keeper:
             await asyncio.sleep(self._lease_ms / 3 / _MS)
             await self.renew_once()
 
-    async def _renew(self, hold: Hold) -> bool:
+    async def renew(self, hold: Hold) -> bool:
+        """Also takes the hold again where the ledger has lost it."""
+        return await self._renew(hold) is Outcome.OK
+
+    async def reassert(self, shard: int) -> bool:
+        """True where the ledger has answered for every hold of the shard."""
+        holds = [hold for hold in self._open.values() if hold.shard == shard]
+        for begin in range(0, len(holds), BATCH_MAX):
+            answers = await asyncio.gather(*map(self._renew, holds[begin : begin + BATCH_MAX]))
+            if None in answers:
+                return False
+        return True
+
+    async def _renew(self, hold: Hold) -> Outcome | None:
+        """None where there was no answer."""
         try:
             outcome, sent_ms = await self._send_in_time(hold)
             if outcome is Outcome.UNKNOWN_WALLET:
                 await self._loader.load_wallet(hold.account_id, hold.shard)
                 outcome, sent_ms = await self._send_in_time(hold)
+            if outcome is Outcome.STALE_KEY:
+                await self._loader.load_key(hold.key_id)
+                outcome, sent_ms = await self._send_in_time(hold)
         except (LedgerFault, ApiError):
-            return False
+            return None
         if outcome is Outcome.OK:
             hold.lease_until_ms = sent_ms + self._lease_ms
-        return outcome is Outcome.OK
+        return outcome
 
     async def _send_in_time(self, hold: Hold) -> tuple[Outcome, int]:
         try:

@@ -2,7 +2,7 @@
 of one loop turn together, and not more at once than is good for Postgres."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -12,9 +12,9 @@ from proxy.domain.finish import TaskSet
 from proxy.domain.outcome import WalletState
 from proxy.domain.ports import Directory
 from proxy.ledger import calls
-from proxy.ledger.connection import Command
 from proxy.ledger.faults import RefusedError
-from proxy.ledger.generations import FencedCalls
+from proxy.ledger.generations import Generations
+from proxy.ledger.link import Link
 from proxy.ledger.server_clock import ServerClock
 
 LOADS_MAX: Final = 1_000
@@ -27,14 +27,16 @@ class Loader:
     def __init__(
         self,
         directory: Directory,
-        fenced: FencedCalls,
+        link: Link,
+        generations: Generations,
         server_clock: ServerClock,
         *,
         loads_max: int = LOADS_MAX,
         batch_max: int = BATCH_MAX,
     ) -> None:
         self._directory = directory
-        self._fenced = fenced
+        self._link = link
+        self._generations = generations
         self._server_clock = server_clock
         self._loads_max = loads_max
         self._batch_max = batch_max
@@ -78,37 +80,51 @@ class Loader:
             )
 
     def _start_batches(self) -> None:
-        accounts, self._next = list(self._next.items()), {}
-        for begin in range(0, len(accounts), self._batch_max):
-            batch = dict(accounts[begin : begin + self._batch_max])
-            _ = self._tasks.start(self._load_batch(batch), name="load wallets")
+        waiting, self._next = self._next, {}
+        by_shard: dict[int, list[UUID]] = {}
+        for account_id, shard in waiting.items():
+            by_shard.setdefault(shard, []).append(account_id)
+        for shard, accounts in by_shard.items():
+            for begin in range(0, len(accounts), self._batch_max):
+                batch = accounts[begin : begin + self._batch_max]
+                _ = self._tasks.start(self._load_batch(shard, batch), name="load wallets")
 
-    async def _load_batch(self, batch: dict[UUID, int]) -> None:
+    async def _load_batch(self, shard: int, batch: Sequence[UUID]) -> None:
         deadline_ms = self._server_clock.in_ms(LOAD_MS_MAX)  # from before Postgres is read
         try:
-            found = await self._directory.load_wallets(list(batch))
+            generation = await self._generations.loadable(shard)
+            found = await self._directory.load_wallets(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn it
             for account_id in batch:
                 self._fail(account_id, error)
             return
         loads = [
-            self._install(account_id, shard, found.get(account_id), deadline_ms)
-            for account_id, shard in batch.items()
+            self._install(account_id, shard, generation, found.get(account_id), deadline_ms)
+            for account_id in batch
         ]
         await asyncio.gather(*loads)
 
     async def _install(
-        self, account_id: UUID, shard: int, wallet: WalletState | None, deadline_ms: int
+        self,
+        account_id: UUID,
+        shard: int,
+        generation: int,
+        wallet: WalletState | None,
+        deadline_ms: int,
     ) -> None:
         if wallet is None:
             self._tell(account_id, found=False)
             return
-        balance, sequence = wallet.balance_nanos, wallet.sequence
-        load: Callable[[int], Command] = lambda generation: calls.load_wallet(  # noqa: E731
-            shard, generation, account_id, balance, sequence, deadline_ms=deadline_ms
+        command = calls.load_wallet(
+            shard,
+            generation,
+            account_id,
+            wallet.balance_nanos,
+            wallet.sequence,
+            deadline_ms=deadline_ms,
         )
         try:
-            await self._fenced.call(shard, load)
+            await self._link.call(*command)
         except Exception as error:  # noqa: BLE001 - as above
             if isinstance(error, RefusedError):
                 self._server_clock.correct(error)  # not sent again: what was read may be old
@@ -131,8 +147,7 @@ class Loader:
         key = await self._directory.find_key(key_id)
         if key is None:
             return None
+        generation = await self._generations.loadable(key.shard)
         spend = await self._directory.load_key_spend(key_id)
-        await self._fenced.call(
-            key.shard, lambda generation: calls.load_key(generation, key, spend)
-        )
+        await self._link.call(*calls.load_key(generation, key, spend))
         return key

@@ -11,8 +11,9 @@ from typing import Final
 
 from proxy.domain.ports import Flushes
 from proxy.ledger import calls
+from proxy.ledger.connection import Command
+from proxy.ledger.entries import stream_position
 from proxy.ledger.faults import LedgerFault
-from proxy.ledger.flusher import stream_position
 from proxy.ledger.generations import FencedCalls
 from proxy.ledger.pump import Pump, Settlement
 
@@ -37,11 +38,18 @@ class Lookups:
     async def _resolve(
         self, flushes: Flushes, shard: int, settlements: Sequence[Settlement]
     ) -> int:
-        now_ms, last_id = await self._fenced.call(
-            shard, lambda generation: calls.tail(shard, generation)
+        asked = 0
+
+        def tail(generation: int) -> Command:
+            nonlocal asked
+            asked = generation
+            return calls.tail(shard, generation)
+
+        now_ms, last_id = await self._fenced.call(shard, tail)
+        cursor, posted = await flushes.find_posted(shard, [_name(s) for s in settlements])
+        is_past = cursor.generation == asked and (
+            stream_position(cursor.stream_id) >= stream_position(last_id.decode())
         )
-        cursor_id, posted = await flushes.find_posted(shard, [_name(s) for s in settlements])
-        is_past = stream_position(cursor_id) >= stream_position(last_id.decode())
         resolved = 0
         for settlement in settlements:
             if _name(settlement) in posted:

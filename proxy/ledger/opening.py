@@ -1,14 +1,17 @@
 """The one place that builds the ledger's parts. Each function is a scope: leaving it closes all."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from proxy.domain.clock import Clock
+from proxy.domain.errors import StoreUnavailableError
 from proxy.domain.ids import mint_uuid7
 from proxy.domain.ports import Directory, Flushes, Shards
 from proxy.ledger.address import parse_redis_url
+from proxy.ledger.attendant import Attendant
+from proxy.ledger.core import Core
 from proxy.ledger.faults import as_unavailable
 from proxy.ledger.gateway_ledger import RedisLedger
 from proxy.ledger.generations import FencedCalls, Generations
@@ -18,9 +21,9 @@ from proxy.ledger.keeper import Keeper
 from proxy.ledger.library import Library, check_store, load_library
 from proxy.ledger.link import Link
 from proxy.ledger.loader import Loader
-from proxy.ledger.lookups import Lookups
 from proxy.ledger.pump import QUEUE_MAX, Pump
 from proxy.ledger.recorder import Recorder
+from proxy.ledger.recovery import LIVE_SECONDS, Recovery, Restore
 from proxy.ledger.server_clock import ServerClock
 from proxy.ledger.tails import Tails
 from proxy.ledger.wallets import RedisWallets
@@ -39,6 +42,7 @@ async def open_ledger(
     data_dir: Path,
     directory: Directory,
     shards: Shards,
+    flushes: Flushes,
     clock: Clock,
     lease_seconds: int,
     timeout_ms: int,
@@ -52,47 +56,76 @@ async def open_ledger(
     start, LedgerSetupError where Redis would evict money, and ValueError for an impossible URL.
     """
     async with _open_calls(redis_url, shards, timeout_ms, library) as (link, generations, fenced):
-        incarnation = str(mint_uuid7(clock))
-        server_clock = ServerClock(clock)
-        lease_ms = lease_seconds * _MS
-        loader = Loader(directory, fenced, server_clock)
-        pump = Pump(
-            link, incarnation=incarnation, load_wallet=loader.load_wallet, queue_max=queue_max
+        core = _core_of(
+            link,
+            generations,
+            fenced,
+            directory,
+            clock,
+            lease_ms=lease_seconds * _MS,
+            timeout_ms=timeout_ms,
+            queue_max=queue_max,
         )
-        seen = pump.acknowledged
-        tails = Tails(generations, server_clock, clock, incarnation=incarnation, acknowledged=seen)
-        keeper = Keeper(
-            fenced, loader, server_clock, clock, lease_ms=lease_ms, timeout_ms=timeout_ms
-        )
-        link.greetings.append(tails.greet)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(loader.close)
+            stack.push_async_callback(core.loader.close)
             with as_unavailable():
                 await link.start()
-            own = Journal(data_dir / JOURNAL_DIR, incarnation)
+            own = Journal(data_dir / JOURNAL_DIR, core.incarnation)
             journals = Journals(data_dir / JOURNAL_DIR, own, fenced)
             stack.callback(journals.close)
-            recorder = Recorder(own, pump, link, generation_of=generations.find)
-            _close_in_order(stack, pump, recorder, keeper)
-            keeper.start()
-            journals.adopt(pump)
+            recorder = Recorder(own, core.pump, link, generation_of=generations.find)
+            _close_in_order(stack, core.pump, recorder, core.keeper)
+            core.keeper.start()
+            journals.adopt(core.pump)
+            attendant = Attendant(core, recorder, journals, shards=shards, flushes=flushes)
+            stack.push_async_callback(attendant.close)
+            await attendant.start()
             yield RedisLedger(
-                fenced=fenced,
-                generations=generations,
-                loader=loader,
-                keeper=keeper,
-                pump=pump,
+                core,
                 recorder=recorder,
                 journals=journals,
-                lookups=Lookups(pump, fenced),
-                tails=tails,
+                attendant=attendant,
                 wallets=RedisWallets(link, fenced),
-                server_clock=server_clock,
                 clock=clock,
-                lease_ms=lease_ms,
+                lease_ms=lease_seconds * _MS,
                 timeout_ms=timeout_ms,
                 unflushed_entries_max=unflushed_entries_max,
             )
+
+
+def _core_of(
+    link: Link,
+    generations: Generations,
+    fenced: FencedCalls,
+    directory: Directory,
+    clock: Clock,
+    *,
+    lease_ms: int,
+    timeout_ms: int,
+    queue_max: int,
+) -> Core:
+    incarnation = str(mint_uuid7(clock))
+    server_clock = ServerClock(clock)
+    loader = Loader(directory, link, generations, server_clock)
+    pump = Pump(link, incarnation=incarnation, load_wallet=loader.load_wallet, queue_max=queue_max)
+    tails = Tails(
+        generations, server_clock, clock, incarnation=incarnation, acknowledged=pump.acknowledged
+    )
+    link.greetings.append(tails.greet)
+    keeper = Keeper(fenced, loader, server_clock, clock, lease_ms=lease_ms, timeout_ms=timeout_ms)
+    return Core(
+        incarnation=incarnation,
+        fenced=fenced,
+        generations=generations,
+        server_clock=server_clock,
+        loader=loader,
+        pump=pump,
+        tails=tails,
+        keeper=keeper,
+        keeper=Keeper(
+            fenced, loader, server_clock, clock, lease_ms=lease_ms, timeout_ms=timeout_ms
+        ),
+    )
 
 
 def _close_in_order(stack: AsyncExitStack, pump: Pump, recorder: Recorder, keeper: Keeper) -> None:
@@ -106,34 +139,58 @@ def _close_in_order(stack: AsyncExitStack, pump: Pump, recorder: Recorder, keepe
 async def open_worker_ledger(
     *,
     redis_url: str,
+    directory: Directory,
     shards: Shards,
     flushes: Flushes,
     clock: Clock,
+    restore: Restore,
     owner: str,
     lease_seconds: int,
     timeout_ms: int,
     flush_entries_max: int,
     flush_lease_seconds: int = FLUSH_LEASE_SECONDS,
+    live_seconds: int = LIVE_SECONDS,
     library: Library | None = None,
 ) -> AsyncIterator[WorkerLedger]:
     """A worker's ledger. `owner` names this process in the flushers' leases. Raises as
     `open_ledger`."""
-    del clock  # taken so that all three are opened alike; a worker goes by Redis' time
     async with _open_calls(redis_url, shards, timeout_ms, library) as (link, generations, fenced):
         with as_unavailable():
             await link.start()
-        yield WorkerLedger(
+        loader = Loader(directory, link, generations, ServerClock(clock))
+        wallets = RedisWallets(link, fenced)
+        recovery = Recovery(
+            link=link,
+            shards=shards,
+            flushes=flushes,
+            loader=loader,
+            wallets=wallets,
+            clock=clock,
+            restore=restore,
+            owner=owner,
+            lease_ms=lease_seconds * _MS,
+            flush_lease_seconds=flush_lease_seconds,
+            page=flush_entries_max,
+            live_seconds=live_seconds,
+        )
+        ledger = WorkerLedger(
             link=link,
             fenced=fenced,
             generations=generations,
             shards=shards,
             flushes=flushes,
-            wallets=RedisWallets(link, fenced),
+            wallets=wallets,
+            recovery=recovery,
             owner=owner,
-            lease_ms=lease_seconds * _MS,
             flush_lease_seconds=flush_lease_seconds,
             flush_entries_max=flush_entries_max,
         )
+        try:
+            yield ledger
+        finally:
+            await loader.close()
+            with suppress(StoreUnavailableError):
+                await ledger.give_up_leases()
 
 
 @asynccontextmanager

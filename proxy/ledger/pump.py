@@ -5,7 +5,7 @@ is bounded: beyond `queue_max` the journal is the queue, and is read again from 
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -69,9 +69,9 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class PumpCounts:
-    """`stranded` are charges that only recovery can post; `unexpected` ended in another way than
-    they were recorded; `unreadable` are journals. All three are alarms. `late` came after their
-    hold had expired."""
+    """`stranded` were recorded in a generation that is over, and are posted into Postgres; `late`
+    came after their hold had expired. `unexpected` ended in another way than they were recorded;
+    `unreadable` are journals: both are alarms."""
 
     settled: int = 0
     late: int = 0
@@ -79,6 +79,22 @@ class PumpCounts:
     unexpected: int = 0
     dropped: int = 0
     unreadable: int = 0
+
+
+class _Lane:
+    """A shard's settlements, so that one that is away does not keep the others waiting."""
+
+    __slots__ = ("failures", "queue", "timer")
+
+    def __init__(self) -> None:
+        self.queue: deque[Settlement] = deque()
+        self.failures = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class Pump:
@@ -92,18 +108,18 @@ class Pump:
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
         self.counts = PumpCounts()
-        self.acknowledged: dict[int, int] = {}  # shard → highest number of our own
+        self.acknowledged: dict[tuple[int, int], int] = {}  # shard, generation → highest of ours
         self._incarnation = incarnation
         self._link = link
         self._load_wallet = load_wallet
         self._queue_max = queue_max
         self._in_flight_max = in_flight_max
-        self._queue: deque[Settlement] = deque()
+        self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
+        self._queued = 0
         self._sources: deque[Source] = deque()
         self._forgotten: dict[Settlement, None] = {}
+        self._stranded: dict[Settlement, None] = {}
         self._in_flight = 0
-        self._failures = 0
-        self._timer: asyncio.TimerHandle | None = None
         self._tasks = TaskSet()
         self._is_closed = False
         self._idle = asyncio.Event()
@@ -113,11 +129,11 @@ class Pump:
     @property
     def backlog(self) -> int:
         """Settlements in memory that are not answered; journals come on top."""
-        return len(self._queue) + self._in_flight + len(self._tasks)
+        return self._queued + self._in_flight + len(self._tasks) + len(self._stranded)
 
     @property
     def is_full(self) -> bool:
-        return len(self._queue) >= self._queue_max
+        return self._queued >= self._queue_max
 
     @property
     def forgotten(self) -> list[Settlement]:
@@ -137,8 +153,21 @@ class Pump:
         settlement.command = calls.looked_up(settlement.command, known_ms)
         self.offer((settlement,))
 
+    @property
+    def stranded(self) -> list[Settlement]:
+        """Recorded in a generation that is over: only Postgres can take them now."""
+        return list(self._stranded)
+
+    def posted(self, settlements: Iterable[Settlement]) -> None:
+        """Postgres has these stranded ones."""
+        for settlement in settlements:
+            self._stranded.pop(settlement, None)
+            self._tell(settlement)
+        self._send()
+
     def offer(self, settlements: Iterable[Settlement]) -> None:
-        self._queue.extend(settlements)
+        for settlement in settlements:
+            self._enqueue(settlement)
         self._send()
 
     def give_back(self, settlement: Settlement) -> None:
@@ -154,9 +183,8 @@ class Pump:
         self._send()
 
     def wake(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for lane in self._lanes.values():
+            lane.stop()
         self._send()
 
     async def drain(self, *, seconds: int) -> bool:
@@ -169,34 +197,43 @@ class Pump:
 
     async def close(self) -> None:
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for lane in self._lanes.values():
+            lane.stop()
         await self._tasks.cancel()
 
     def _send(self) -> None:
         if self._is_closed:
             return
         self._refill()
-        while self._queue and self._timer is None and self._in_flight < self._in_flight_max:
-            settlement = self._queue.popleft()
-            try:
-                call = self._link.call(*settlement.command)
-            except NotSentError:
-                self._queue.appendleft(settlement)
-                self._pause()
-                break
-            self._in_flight += 1
-            call.add_done_callback(partial(self._answered, settlement))
+        for lane in self._lanes.values():
+            self._send_lane(lane)
         if self.backlog or self._sources:
             self._idle.clear()
         else:
             self._idle.set()
 
+    def _send_lane(self, lane: _Lane) -> None:
+        while lane.queue and lane.timer is None and self._in_flight < self._in_flight_max:
+            settlement = lane.queue.popleft()
+            try:
+                call = self._link.call(*settlement.command)
+            except NotSentError:
+                lane.queue.appendleft(settlement)
+                self._pause(lane)
+                return
+            self._queued -= 1
+            self._in_flight += 1
+            call.add_done_callback(partial(self._answered, settlement))
+
+    def _enqueue(self, settlement: Settlement) -> None:
+        self._lanes[settlement.shard].queue.append(settlement)
+        self._queued += 1
+
     def _refill(self) -> None:
         count = min(_REFILL, self._queue_max)
-        if len(self._forgotten) >= self._queue_max:
+        if len(self._forgotten) + len(self._stranded) >= self._queue_max:
             return
-        while self._sources and len(self._queue) < count:
+        while self._sources and self._queued < count:
             try:
                 found = self._sources[0].read(count)
             except OSError:  # its file stays, and the others are not its fault
@@ -204,22 +241,26 @@ class Pump:
                 found = []
             if not found:
                 self._sources.popleft()
-            self._queue.extend(found)
+            for settlement in found:
+                self._enqueue(settlement)
 
     def _answered(self, settlement: Settlement, call: "asyncio.Future[Any]") -> None:
         self._in_flight -= 1
         if call.cancelled():
-            self._queue.append(settlement)
+            self._enqueue(settlement)
             return
+        lane = self._lanes[settlement.shard]
         error = call.exception()
         if error is None:
-            self._failures = 0
+            lane.failures = 0
             self._ended(settlement, parse_outcome(call.result()))
-        elif isinstance(error, RefusedError) and _is_final(settlement, error):
+        elif isinstance(error, RefusedError) and _is_over(settlement, error):
             self._strand(settlement)
+        elif isinstance(error, RefusedError) and error.code == BAD_CALL:
+            self._refuse(settlement)
         else:
-            self._queue.append(settlement)
-            self._pause()
+            self._enqueue(settlement)
+            self._pause(lane)
         self._send()
 
     def _ended(self, settlement: Settlement, outcome: Outcome) -> None:
@@ -233,8 +274,8 @@ class Pump:
             self.counts.late += outcome is Outcome.SETTLED_LATE
             # Another's number, from a journal that was left, says nothing of how far ours are.
             if outcome in _STORED and settlement.incarnation == self._incarnation:
-                shard, number = settlement.shard, settlement.number
-                self.acknowledged[shard] = max(number, self.acknowledged.get(shard, 0))
+                place = settlement.shard, settlement.generation
+                self.acknowledged[place] = max(settlement.number, self.acknowledged.get(place, 0))
             self._tell(settlement)
 
     def _tell(self, settlement: Settlement) -> None:
@@ -243,7 +284,12 @@ class Pump:
             settlement.answered.set_result(None)
 
     def _strand(self, settlement: Settlement) -> None:
-        self.counts.stranded += settlement.number > 0
+        if settlement.number:  # a release without a row has nothing to post
+            self.counts.stranded += 1
+            self._stranded[settlement] = None
+
+    def _refuse(self, settlement: Settlement) -> None:
+        self.counts.unexpected += 1
         if settlement.answered is not None and not settlement.answered.done():
             settlement.answered.set_exception(not_recorded())
 
@@ -252,7 +298,7 @@ class Pump:
         while not await self._try_load(settlement):
             await asyncio.sleep(BACKOFF_MS[min(attempt, len(BACKOFF_MS) - 1)] / _MS)
             attempt += 1
-        self._queue.append(settlement)
+        self._enqueue(settlement)
         # This task is still counted: the next turn of the loop sends.
         asyncio.get_running_loop().call_soon(self._send)
 
@@ -262,12 +308,16 @@ class Pump:
         except (ApiError, LedgerFault):
             return False
 
-    def _pause(self) -> None:
-        if self._timer is None and not self._is_closed:
-            wait_ms = BACKOFF_MS[min(self._failures, len(BACKOFF_MS) - 1)]
-            self._failures += 1
+    def _pause(self, lane: _Lane) -> None:
+        if lane.timer is None and not self._is_closed:
+            wait_ms = BACKOFF_MS[min(lane.failures, len(BACKOFF_MS) - 1)]
+            lane.failures += 1
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(wait_ms / _MS, self.wake)
+            lane.timer = loop.call_later(wait_ms / _MS, self._resume, lane)
+
+    def _resume(self, lane: _Lane) -> None:
+        lane.timer = None
+        self._send()
 
 
 def not_recorded() -> LedgerUnavailableError:
@@ -278,9 +328,7 @@ def _is_settle(settlement: Settlement) -> bool:
     return settlement.command[1] == "ledger_settle"
 
 
-def _is_final(settlement: Settlement, refused: RefusedError) -> bool:
-    """Recorded under a generation that is over: recovery reads the journal itself. A ledger that is
-    still behind the settlement's generation is about to be opened."""
-    if refused.code == STALE_GENERATION:
-        return int(refused.detail) > settlement.generation
-    return refused.code == BAD_CALL
+def _is_over(settlement: Settlement, refused: RefusedError) -> bool:
+    """Recorded under a generation that is over. A ledger that is still behind the settlement's
+    generation is about to be opened."""
+    return refused.code == STALE_GENERATION and int(refused.detail) > settlement.generation

@@ -1,8 +1,10 @@
 """What the library's functions answer, as the domain's types. Pure."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.domain.outcome import KeyState, Outcome, WalletState
+from proxy.ledger.calls import Phase
 from routing.money import Nanos
 
 _OUTCOMES: Final = {outcome.value.encode(): outcome for outcome in Outcome}
@@ -49,6 +51,31 @@ class Seen:
             spent_nanos=Nanos(spent),
             held_nanos=Nanos(held),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInRedis:
+    """`generation` is 0 where the ledger has no such shard. `reaches_back`: its stream still has
+    the entry that the cursor stands on."""
+
+    generation: int
+    phase: Phase
+    unflushed: int
+    reaches_back: bool
+
+    @property
+    def is_open(self) -> bool:
+        return self.generation > 0 and self.phase is not Phase.CLOSED
+
+
+def parse_shard_state(reply: Any) -> ShardInRedis:
+    generation, unflushed, has_cursor, phase = reply
+    return ShardInRedis(
+        int(generation or 0),
+        Phase(phase.decode()) if phase else Phase.CLOSED,
+        unflushed,
+        bool(has_cursor),
+    )
 
 
 def parse_snapshot(reply: Any) -> WalletState | None:

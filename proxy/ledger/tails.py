@@ -14,7 +14,8 @@ TAIL_LOST: Final = "TAILLOST"
 
 
 class Tails:
-    """`acknowledged` is the pump's: shard → the highest number it got an answer for."""
+    """`acknowledged` is the pump's: (shard, generation) → the highest number it got an answer
+    for."""
 
     def __init__(
         self,
@@ -23,7 +24,7 @@ class Tails:
         clock: Clock,
         *,
         incarnation: str,
-        acknowledged: dict[int, int],
+        acknowledged: dict[tuple[int, int], int],
     ) -> None:
         self._generations = generations
         self._server_clock = server_clock
@@ -47,16 +48,16 @@ class Tails:
             raise RefusedError(f"{TAIL_LOST} shard {shard}")
 
     async def greet(self, connection: Connection) -> None:
-        for shard, generation in self._generations.known().items():
+        for number, shard in self._generations.all().items():
             sent_ms = self._clock.monotonic_ms()
             try:
-                server_ms, number = await connection.call(
-                    *calls.heartbeat(shard, generation, self._incarnation)
+                server_ms, highest = await connection.call(
+                    *calls.heartbeat(number, shard.generation, self._incarnation)
                 )
             except RefusedError:  # not open, or of another generation: calls will say so
                 continue
             except AmbiguousError as error:
                 raise NotSentError(f"no answer to a greeting: {error}") from error
             self._server_clock.observe(server_ms, sent_ms)
-            if number < self._acknowledged.get(shard, 0):
-                self._lost[shard] = generation
+            if highest < self._acknowledged.get((number, shard.generation), 0):
+                self._lost[number] = shard.generation

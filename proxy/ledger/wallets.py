@@ -5,11 +5,12 @@ from uuid import UUID
 
 from proxy.domain.account import ApiKey
 from proxy.domain.outcome import Outcome, Unflushed, WalletState
+from proxy.domain.ports import Cursor
 from proxy.ledger import calls
 from proxy.ledger.faults import as_unavailable
 from proxy.ledger.generations import FencedCalls
 from proxy.ledger.link import Link
-from proxy.ledger.replies import parse_outcome, parse_snapshot
+from proxy.ledger.replies import parse_outcome, parse_shard_state, parse_snapshot
 from routing.money import Nanos
 
 PAGE: Final = 1_000
@@ -41,32 +42,36 @@ class RedisWallets:
                 key.shard, lambda generation: calls.publish_key(generation, key)
             )
 
-    async def snapshot(self, account_id: UUID, shard: int) -> WalletState | None:
+    async def snapshot(
+        self, account_id: UUID, shard: int, *, generation: int | None = None
+    ) -> WalletState | None:
         with as_unavailable():
-            reply = await self._fenced.call(
-                shard, lambda generation: calls.snapshot(shard, generation, account_id)
-            )
+            if generation is not None:
+                reply = await self._link.call(*calls.snapshot(shard, generation, account_id))
+            else:
+                reply = await self._fenced.call(
+                    shard, lambda known: calls.snapshot(shard, known, account_id)
+                )
         return parse_snapshot(reply)
 
     async def charged_between(
-        self, account_id: UUID, shard: int, after_id: str, until_id: str
+        self, account_id: UUID, shard: int, after: Cursor, until_id: str
     ) -> Nanos:
+        """Also raises LedgerUnavailableError where the stream does not reach back so far."""
         total = 0
         count = PAGE
         with as_unavailable():
             while count == PAGE:
                 found, last_id, count = await self._link.call(
-                    *calls.charged(shard, account_id, after_id, until_id, PAGE)
+                    *calls.charged(shard, account_id, after, until_id, PAGE)
                 )
                 total += found
-                after_id = last_id.decode()
+                after = Cursor(after.generation, last_id.decode())
         return Nanos(total)
 
-    async def unflushed(self, shard: int, cursor_id: str) -> Unflushed:
+    async def unflushed(self, shard: int, cursor: Cursor) -> Unflushed:
         with as_unavailable():
-            opened, entries, _ = await self._link.call(*calls.shard_state(shard, cursor_id))
-            found = await self._link.call(
-                "XRANGE", calls.ShardKeys(shard).charges, f"({cursor_id}", "+", "COUNT", 1
-            )
+            state = parse_shard_state(await self._link.call(*calls.shard_state(shard, cursor)))
+            found = await self._link.call(*calls.stream_after(shard, cursor, 1))
         oldest_ms = int(found[0][0].partition(b"-")[0]) if found else None
-        return Unflushed(entries, oldest_ms, is_open=bool(opened))
+        return Unflushed(state.unflushed, oldest_ms, is_open=state.is_open)

@@ -1,32 +1,27 @@
 """The ledger as a worker uses it: open shards, flush charges, expire holds."""
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, Final
 from uuid import UUID
 
 from proxy.domain.charge import Charge, Status
+from proxy.domain.errors import ApiError
 from proxy.domain.outcome import Outcome
-from proxy.domain.ports import Flushes, Shards
+from proxy.domain.ports import FencedError, Flushes, Shards, Suspicion
 from proxy.domain.usage import UsageSource
 from proxy.ledger import calls
+from proxy.ledger.connection import Command
 from proxy.ledger.faults import as_unavailable
 from proxy.ledger.flusher import Flusher
 from proxy.ledger.generations import FencedCalls, Generations
 from proxy.ledger.link import Link
+from proxy.ledger.recovery import Recovery, ShardReport
 from proxy.ledger.replies import parse_outcome
 from proxy.ledger.wallets import RedisWallets
 from routing.money import Nanos
 
-
-@dataclass(frozen=True, slots=True)
-class ShardReport:
-    """What `open_shards_once` found or did. `alarm` is a line for the operator, or ""."""
-
-    shard: int
-    generation: int
-    is_open: bool
-    alarm: str = ""
+SWEPT_KEYS: Final = 500
 
 
 class WorkerLedger:
@@ -41,8 +36,8 @@ class WorkerLedger:
         shards: Shards,
         flushes: Flushes,
         wallets: RedisWallets,
+        recovery: Recovery,
         owner: str,
-        lease_ms: int,
         flush_lease_seconds: int,
         flush_entries_max: int,
     ) -> None:
@@ -52,80 +47,103 @@ class WorkerLedger:
         self._generations = generations
         self._shards = shards
         self._flushes = flushes
+        self._recovery = recovery
         self._owner = owner
-        self._lease_ms = lease_ms
         self._flush_lease_seconds = flush_lease_seconds
         self._flush_entries_max = flush_entries_max
+        self._connections = 0
+        link.on_up.append(self._count_connection)
+        self._swept: dict[int, int] = {}
+        self._sweep_at: dict[int, int] = {}
 
     def flusher(self, shard: int) -> Flusher:
         """Keep it: it remembers which poison it has already set aside."""
         return Flusher(
             shard,
             link=self._link,
+            shards=self._shards,
             flushes=self._flushes,
             owner=self._owner,
             lease_seconds=self._flush_lease_seconds,
             entries_max=self._flush_entries_max,
         )
 
-    async def open_shards_once(self, *, accept_loss: bool = False) -> tuple[ShardReport, ...]:
-        """Opens every shard that Redis does not have as Postgres does, under a new generation.
+    @property
+    def memory(self) -> Hashable:
+        """Changes wherever the ledger may have forgotten something: with each connection, and each
+        generation of a shard."""
+        shards = self._generations.all().values()
+        return self._connections, frozenset((s.number, s.generation) for s in shards)
 
-        A shard whose stream does not reach back to Postgres' cursor has lost charges that may be in
-        journals: it stays closed, with an alarm, unless the operator accepts that. Raises
-        StoreUnavailableError or LedgerUnavailableError.
+    async def suspect(self, shard: int, suspicion: Suspicion) -> None:
+        """The shard is recovered at the next turn. Raises StoreUnavailableError."""
+        generation = self._generations.find(shard)
+        if generation is not None:
+            await self._shards.suspect(shard, generation, suspicion)
+
+    async def tend_shards_once(self) -> tuple[ShardReport, ...]:
+        """Opens what is not open, and recovers what is lost or suspect, as far as it goes now.
+
+        Raises StoreUnavailableError or LedgerUnavailableError, once every shard had its turn.
         """
+        shards = await self._shards.all()
+        self._generations.learn(shards)
+        reports, errors = [], []
+        for _, shard in sorted(shards.items()):
+            try:
+                reports.append(await self._recovery.tend_once(shard))
+            except (ApiError, FencedError) as error:
+                errors.append(error)
         await self._generations.refresh()
-        found = self._generations.known().items()
-        reports = [await self._open(shard, at, accept_loss) for shard, at in sorted(found)]
-        await self._generations.refresh()
+        if errors:
+            raise errors[0]
         return tuple(reports)
+
+    async def sweep_once(self, shard: int, count: int = SWEPT_KEYS) -> bool:
+        """Removes a little of what older generations left in Redis. False where it is all gone."""
+        generation = self._generations.find(shard)
+        if generation is None or self._swept.get(shard) == generation:
+            return False
+        with as_unavailable():
+            cursor, _ = await self._link.call(
+                *calls.sweep(shard, generation, self._sweep_at.get(shard, 0), count)
+            )
+        self._sweep_at[shard] = int(cursor)
+        if not int(cursor):
+            self._swept[shard] = generation
+        return bool(int(cursor))
+
+    async def give_up_leases(self) -> None:
+        """Another worker may go on at once. Raises StoreUnavailableError."""
+        for shard in self._generations.all():
+            await self._flushes.give_up(shard, self._owner)
 
     async def expire_once(self, shard: int, batch_max: int) -> int:
         """Gives back holds whose lease has ended, and writes each an orphaned row. How many."""
         with as_unavailable():
-            due = await self._fenced.call(
-                shard, lambda generation: calls.due(shard, generation, batch_max)
-            )
-            expired = await asyncio.gather(*(self._expire(shard, id_.decode()) for id_ in due))
+            generation, due = await self._due(shard, batch_max)
+            expired = await asyncio.gather(*(self._expire(shard, generation, id_) for id_ in due))
         return sum(expired)
 
-    async def _open(self, shard: int, generation: int, accept_loss: bool) -> ShardReport:  # noqa: FBT001 - passed on as it is
-        with as_unavailable():
-            state = await self._link.call(*calls.shard_state(shard, "0-0"))
-            if state[0] == b"%d" % generation:
-                await self._link.call(*calls.open_shard(shard, generation, self._lease_ms))
-                return ShardReport(shard, generation, is_open=True)
-        cursor = await self._flushes.acquire(shard, self._owner, self._flush_lease_seconds)
-        # Whoever has the flusher's lease opens the shard as well; and who has just done so gave
-        # the lease up. Opening it once more would strand what was settled in between.
-        if cursor is None or cursor.generation != generation:
-            return ShardReport(shard, generation, is_open=False)
-        with as_unavailable():
-            _, _, reaches_back = await self._link.call(*calls.shard_state(shard, cursor.stream_id))
-        if not reaches_back and not accept_loss:
-            return ShardReport(
-                shard,
-                generation,
-                is_open=False,
-                alarm=f"shard {shard}: Redis has lost its charges (Postgres has them up to"
-                f" {cursor.stream_id}); it stays closed until it is recovered",
-            )
-        return await self._open_anew(shard)
+    def _count_connection(self) -> None:
+        self._connections += 1
 
-    async def _open_anew(self, shard: int) -> ShardReport:
-        generation = await self._shards.bump(shard)
-        with as_unavailable():
-            await self._link.call(*calls.open_shard(shard, generation, self._lease_ms))
-        return ShardReport(shard, generation, is_open=True)
+    async def _due(self, shard: int, batch_max: int) -> tuple[int, list[str]]:
+        """The generation that was asked, and ids of its holds."""
+        asked = 0
 
-    async def _expire(self, shard: int, request_id: str) -> bool:
-        fields = await self._link.call(*calls.hold_fields(shard, request_id))
+        def due(generation: int) -> Command:
+            nonlocal asked
+            asked = generation
+            return calls.due(shard, generation, batch_max)
+
+        found = await self._fenced.call(shard, due)
+        return asked, [id_.decode() for id_ in found]
+
+    async def _expire(self, shard: int, generation: int, request_id: str) -> bool:
+        fields = await self._link.call(*calls.hold_fields(shard, generation, request_id))
         charge = _orphan(shard, request_id, fields)
-        data = charge.to_bytes()
-        reply = await self._fenced.call(
-            shard, lambda generation: calls.expire(generation, charge, data)
-        )
+        reply = await self._link.call(*calls.expire(generation, charge, charge.to_bytes()))
         return parse_outcome(reply) is Outcome.OK
 
 

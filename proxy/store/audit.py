@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from proxy.domain.ports import Cursor, ShardState
 from proxy.store.books import Batch, Entry
 from proxy.store.database import Database, Executor, Record
 from proxy.store.queries import Queries
+from proxy.store.shards import cursor_of_row
 from routing.money import Nanos
 
 _PAGE: Final = 100
@@ -20,17 +22,19 @@ _GENESIS: Final = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A wallet and its shard's cursor at one moment.
+    """A wallet, its shard and the shard's cursor at one moment.
 
     `quarantined_nanos`: charges that Redis took and that stay out of this balance, below the
-    cursor only. Above it they are still in the stream.
+    cursor only, or of streams that are over. Above it they are still in the stream.
     """
 
     account_id: UUID
     shard: int
+    generation: int
+    is_draining: bool
     balance_nanos: Nanos
     sequence: int
-    cursor_stream_id: str
+    cursor: Cursor
     quarantined_nanos: Nanos
 
 
@@ -147,20 +151,24 @@ class Audit:
 
 
 def _position(row: Record, quarantined: Sequence[Record]) -> Position:
-    cursor = row["cursor_stream_id"]
-    below = sum(
-        int(entry["charged_nanos"])
-        for entry in quarantined
-        if stream_order(entry["entry_id"]) <= stream_order(cursor)
-    )
+    cursor = cursor_of_row(row)
+    below = sum(int(entry["charged_nanos"]) for entry in quarantined if _is_below(entry, cursor))
     return Position(
         account_id=row["account_id"],
         shard=row["shard"],
+        generation=row["generation"],
+        is_draining=row["state"] == ShardState.DRAINING,
         balance_nanos=Nanos(row["balance_nanos"]),
         sequence=row["sequence"],
-        cursor_stream_id=cursor,
+        cursor=cursor,
         quarantined_nanos=Nanos(below),
     )
+
+
+def _is_below(entry: Record, cursor: Cursor) -> bool:
+    if entry["generation"] != cursor.generation or entry["entry_id"].startswith("journal:"):
+        return True
+    return stream_order(entry["entry_id"]) <= stream_order(cursor.stream_id)
 
 
 def _batch(chain: int, row: Record, entries: Sequence[Entry]) -> Batch:

@@ -10,10 +10,11 @@ import asyncpg
 import orjson
 
 from proxy.domain.charge import Charge, Status
-from proxy.domain.ports import Cursor, FencedError
+from proxy.domain.ports import Cursor, FencedError, Shard, ShardState
 from proxy.store import books
-from proxy.store.database import Database, Executor
+from proxy.store.database import Database, Executor, Record
 from proxy.store.queries import Queries
+from proxy.store.shards import cursor_of_row, shard_of_row
 from proxy.store.usage_row import row_of
 
 _REASON_CHARS_MAX: Final = 500
@@ -35,71 +36,112 @@ class PostgresFlushes:
         self._queries = queries
 
     async def acquire(self, shard: int, owner: str, lease_seconds: int) -> Cursor | None:
+        found = await self.acquire_any(shard, owner, lease_seconds)
+        if found is None or found[0].state is ShardState.DRAINING:
+            return None
+        return found[1]
+
+    async def acquire_any(
+        self, shard: int, owner: str, lease_seconds: int
+    ) -> tuple[Shard, Cursor] | None:
         row = await self._database.fetchrow(
             self._queries.acquire_shard, shard, owner, lease_seconds
         )
-        return None if row is None else Cursor(row["generation"], row["cursor_stream_id"])
+        return None if row is None else (shard_of_row(row), cursor_of_row(row))
+
+    async def give_up(self, shard: int, owner: str) -> None:
+        await self._database.execute(self._queries.yield_shard, shard, owner)
 
     async def write(self, shard: int, owner: str, cursor: Cursor, charges: Sequence[Entry]) -> int:
         """As the port says. An entry that Postgres refuses for its content is quarantined in the
         same transaction, and the others go on."""
 
         async def step(executor: Executor) -> int:
-            await executor.fetchrow(self._queries.begin_flush)
-            await self._check_fence(executor, shard, owner, cursor)
-            new = await self._insert(executor, shard, charges)
-            await self._count_settlements(executor, shard, charges)
-            last_id = charges[-1][0]
-            await executor.execute(self._queries.move_cursor, shard, cursor.generation, last_id)
+            row = await self._begin(executor, shard)
+            _check_lease(row, owner, cursor.generation)
+            if cursor_of_row(row) != cursor:
+                raise FencedError(f"shard {shard} is flushed up to {cursor_of_row(row)}")
+            new = await self._insert(executor, _Batch(shard, cursor.generation, charges))
+            await executor.execute(
+                self._queries.move_cursor, shard, cursor.generation, charges[-1][0]
+            )
             return new
 
         return await self._database.transact(step) if charges else 0
 
-    async def _check_fence(
-        self, executor: Executor, shard: int, owner: str, cursor: Cursor
-    ) -> None:
+    async def drain(self, shard: int, owner: str, generation: int, charges: Sequence[Entry]) -> int:
+        async def step(executor: Executor) -> int:
+            row = await self._begin(executor, shard)
+            _check_lease(row, owner, generation)
+            if row["state"] != ShardState.DRAINING:
+                raise FencedError(f"shard {shard} is {row['state']}")
+            return await self._insert(executor, _Batch(shard, row["cursor_generation"], charges))
+
+        return await self._database.transact(step) if charges else 0
+
+    async def post(self, shard: int, charges: Sequence[tuple[int, Charge]]) -> int:
+        """As the port says. What Postgres refuses here stays out of every wallet: it is set aside
+        with its amount only while the shard is drained, where loads leave it out."""
+
+        async def step(executor: Executor) -> int:
+            row = await self._begin(executor, shard)
+            _check_over(row, shard, charges)
+            is_late = row["state"] != ShardState.DRAINING
+            entries = [(_journal_id(charge), charge) for _, charge in charges]
+            return await self._insert(
+                executor, _Batch(shard, row["cursor_generation"], entries, is_late=is_late)
+            )
+
+        return await self._database.transact(step) if charges else 0
+
+    async def _begin(self, executor: Executor, shard: int) -> Record:
+        """Locks the shard's row: nothing ends its generation before the commit."""
+        await executor.fetchrow(self._queries.begin_flush)
         row = await executor.fetchrow(self._queries.lock_shard, shard)
         if row is None:
             raise FencedError(f"no shard {shard}")
-        if row["flusher_owner"] != owner:
-            raise FencedError(f"shard {shard} is flushed by {row['flusher_owner']}")
-        if row["generation"] != cursor.generation:
-            raise FencedError(f"shard {shard} is at generation {row['generation']}")
-        if row["cursor_stream_id"] != cursor.stream_id:
-            raise FencedError(f"shard {shard} is flushed up to {row['cursor_stream_id']}")
+        return row
 
-    async def _insert(self, executor: Executor, shard: int, entries: Sequence[Entry]) -> int:
+    async def _insert(self, executor: Executor, batch: "_Batch") -> int:
         """Rows, then money for the rows that were new, and for nothing else."""
-        candidates = await self._with_wallets(executor, shard, one_per_request(entries))
+        candidates = await self._with_wallets(executor, batch)
         batch_id = await executor.fetchval(self._queries.next_batch_id)
-        charges = await self._insert_rows(executor, shard, candidates, batch_id)
+        charges = await self._insert_rows(executor, batch, candidates, batch_id)
         if charges:
             await self._take_money(executor, charges)
             await books.post(
                 executor,
                 self._queries,
                 batch_id=batch_id,
-                chain=shard,
+                chain=batch.shard,
                 kind="flush",
                 entries=books.charge_entries(charges),
                 usage_rows=len(charges),
             )
+            if batch.is_late:
+                by_account = books.charged_by_account(charges)
+                await executor.execute(
+                    self._queries.insert_late_debits,
+                    list(by_account),
+                    list(by_account.values()),
+                    batch_id,
+                )
+        await self._count_settlements(executor, batch)
         return len(charges)
 
-    async def _with_wallets(
-        self, executor: Executor, shard: int, entries: Sequence[Entry]
-    ) -> list[Entry]:
+    async def _with_wallets(self, executor: Executor, batch: "_Batch") -> list[Entry]:
         """Locks the wallets; entries of accounts that have none are set aside."""
+        entries = one_per_request(batch.entries)
         wanted = sorted({charge.account_id for _, charge in entries})
         rows = await executor.fetch(self._queries.lock_wallets, wanted)
         known = {row["account_id"] for row in rows}
         for entry in entries:
             if entry[1].account_id not in known:
-                await self._set_aside(executor, shard, entry, "no such account")
+                await self._set_aside(executor, batch, entry, "no such account")
         return [entry for entry in entries if entry[1].account_id in known]
 
     async def _insert_rows(
-        self, executor: Executor, shard: int, entries: Sequence[Entry], batch_id: int
+        self, executor: Executor, batch: "_Batch", entries: Sequence[Entry], batch_id: int
     ) -> list[Charge]:
         """Those that were new, or replaced an orphan. All in one statement; only where Postgres
         refuses it, one by one, to find the entry at fault."""
@@ -111,7 +153,7 @@ class PostgresFlushes:
                 try:
                     new += await self._insert_together(executor, [entry], batch_id)
                 except _POISON as error:
-                    await self._set_aside(executor, shard, entry, str(error))
+                    await self._set_aside(executor, batch, entry, str(error))
             return new
 
     async def _insert_together(
@@ -140,24 +182,23 @@ class PostgresFlushes:
             list(spent.values()),
         )
 
-    async def _count_settlements(
-        self, executor: Executor, shard: int, entries: Sequence[Entry]
-    ) -> None:
+    async def _count_settlements(self, executor: Executor, batch: "_Batch") -> None:
         """Of every entry, new or not, quarantined or not: each is in Postgres now."""
-        numbered = {(c.incarnation, c.number) for _, c in entries if c.incarnation and c.number > 0}
+        charges = [charge for _, charge in batch.entries]
+        numbered = {(c.incarnation, c.number) for c in charges if c.incarnation and c.number > 0}
         await executor.execute(
             self._queries.add_committed,
-            shard,
+            batch.shard,
             [incarnation for incarnation, _ in numbered],
             [number for _, number in numbered],
         )
 
-    async def quarantine(self, shard: int, entry_id: str, raw: bytes, reason: str) -> None:
+    async def quarantine(self, shard: int, cursor: Cursor, raw: bytes, reason: str) -> None:
         part = _read_part(raw)
-        row = (shard, entry_id, raw, _printable(reason), part.account_id, part.nanos)
+        row = (shard, cursor.stream_id, raw, _printable(reason), part.account_id, part.nanos)
 
         async def step(executor: Executor) -> None:
-            await executor.execute(self._queries.insert_quarantine, *row)
+            await executor.execute(self._queries.insert_quarantine, *row, cursor.generation)
             if part.number:
                 # It is in Postgres now: a gap would keep its gateway's journal from being pruned.
                 await executor.execute(
@@ -166,21 +207,25 @@ class PostgresFlushes:
 
         await self._database.transact(step)
 
-    async def _set_aside(self, executor: Executor, shard: int, entry: Entry, reason: str) -> None:
+    async def _set_aside(
+        self, executor: Executor, batch: "_Batch", entry: Entry, reason: str
+    ) -> None:
+        """A late one is no term of verification: no wallet was loaded without its amount."""
         entry_id, charge = entry
         await executor.execute(
             self._queries.insert_quarantine,
-            shard,
+            batch.shard,
             entry_id,
             charge.to_bytes(),
             _printable(reason),
             charge.account_id,
-            str(charge.charged_nanos),
+            None if batch.is_late else str(charge.charged_nanos),
+            batch.generation,
         )
 
     async def find_posted(
         self, shard: int, settlements: Sequence[tuple[str, int]]
-    ) -> tuple[str, frozenset[tuple[str, int]]]:
+    ) -> tuple[Cursor, frozenset[tuple[str, int]]]:
         """Raises LookupError where there is no such shard."""
         row = await self._database.fetchrow(
             self._queries.find_posted,
@@ -191,11 +236,39 @@ class PostgresFlushes:
         if row is None:
             raise LookupError(f"no shard {shard}")
         found = zip(row["incarnations"], row["numbers"], strict=True)
-        return row["cursor_stream_id"], frozenset(found)
+        return cursor_of_row(row), frozenset(found)
 
     async def committed(self, incarnations: Iterable[str]) -> Mapping[tuple[str, int], int]:
         rows = await self._database.fetch(self._queries.list_committed, sorted(set(incarnations)))
         return {(row["incarnation"], row["shard"]): row["committed"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Charges of one shard and of one generation's stream. `is_late`: wallets are loaded already,
+    and get their debits by sequence."""
+
+    shard: int
+    generation: int
+    entries: Sequence[Entry]
+    is_late: bool = False
+
+
+def _check_lease(row: Record, owner: str, generation: int) -> None:
+    if row["flusher_owner"] != owner:
+        raise FencedError(f"the shard is flushed by {row['flusher_owner']}")
+    if row["generation"] != generation:
+        raise FencedError(f"the shard is at generation {row['generation']}")
+
+
+def _check_over(row: Record, shard: int, charges: Iterable[tuple[int, Charge]]) -> None:
+    for generation, charge in charges:
+        if charge.shard != shard or generation >= row["generation"]:
+            raise FencedError(f"generation {generation} of shard {charge.shard} is not over")
+
+
+def _journal_id(charge: Charge) -> str:
+    return f"journal:{charge.incarnation}:{charge.number}"
 
 
 def one_per_request(entries: Sequence[Entry]) -> list[Entry]:

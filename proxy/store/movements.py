@@ -135,3 +135,7 @@ class Movements:
     async def acknowledge(self, account_id: UUID, sequence: int) -> None:
         """The ledger has everything up to here."""
         await self._database.execute(self._queries.acknowledge_movements, account_id, sequence)
+
+    async def redeliver_recent(self) -> None:
+        """The ledger may have lost what was applied in the last day: the sweep brings it again."""
+        await self._database.execute(self._queries.redeliver_movements)

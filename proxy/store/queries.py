@@ -15,7 +15,10 @@ class Queries:
     acquire_shard: str
     add_committed: str
     add_key_spend: str
+    adopt_generation: str
     advance_chain: str
+    advance_shard: str
+    attend_gateway: str
     begin_close: str
     begin_flush: str
     bump_generation: str
@@ -41,14 +44,18 @@ class Queries:
     insert_closed_codes: str
     insert_deployment: str
     insert_entries: str
+    insert_gateway_step: str
     insert_key: str
+    insert_late_debits: str
     insert_movement: str
     insert_price_revisions: str
     insert_quarantine: str
     insert_routing_revision: str
     insert_shards: str
     insert_usage: str
+    leave_gateways: str
     list_accounts: str
+    list_active_accounts: str
     list_batches: str
     list_book_differences: str
     list_chains: str
@@ -56,14 +63,15 @@ class Queries:
     list_committed: str
     list_cursors: str
     list_entries: str
-    list_generations: str
     list_keys: str
     list_movements: str
     list_quarantine: str
     list_quarantined: str
     list_routing_revisions: str
+    list_shards: str
     list_unacknowledged: str
     list_usage: str
+    list_waited_for: str
     list_wallets: str
     load_balance_at: str
     load_close_state: str
@@ -80,11 +88,14 @@ class Queries:
     move_cursor: str
     move_wallet: str
     next_batch_id: str
+    redeliver_movements: str
     resolve_quarantined: str
     revoke_key: str
     sum_credits: str
     sum_movements: str
+    suspect_shard: str
     update_key_limits: str
+    yield_shard: str
 
 
 def load_queries(directory: Path = SQL_DIR / "queries") -> Queries:

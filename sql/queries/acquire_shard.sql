@@ -1,4 +1,4 @@
 UPDATE shards
 SET flusher_owner = $2, flusher_until = now() + make_interval(secs => $3::integer)
 WHERE shard = $1 AND (flusher_owner IS NULL OR flusher_owner = $2 OR flusher_until < now())
-RETURNING generation, cursor_stream_id
+RETURNING shard, generation, state, suspect, cursor_generation, cursor_stream_id

@@ -1,5 +1,7 @@
 -- The row's lock waits for a running flush, and every later one sees the new generation.
-WITH locked AS (SELECT shard FROM shards WHERE shard = $1 FOR UPDATE)
-UPDATE shards SET generation = generation + 1, flusher_owner = NULL, flusher_until = NULL
+WITH locked AS (SELECT shard FROM shards WHERE shard = $1 AND generation = $2 FOR UPDATE)
+UPDATE shards SET
+    generation = greatest(generation, $3::bigint) + 1, state = 'draining', suspect = NULL,
+    flusher_owner = NULL, flusher_until = NULL
 FROM locked WHERE shards.shard = locked.shard
 RETURNING generation

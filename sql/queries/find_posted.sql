@@ -1,5 +1,6 @@
 -- Cursor and settlements in one statement: one snapshot.
 SELECT
+    s.cursor_generation,
     s.cursor_stream_id,
     coalesce(array_agg(w.incarnation) FILTER (WHERE i.numbers @> w.number), '{}') AS incarnations,
     coalesce(array_agg(w.number) FILTER (WHERE i.numbers @> w.number), '{}') AS numbers

@@ -1,1 +1,1 @@
-SELECT shard, cursor_stream_id FROM shards
+SELECT shard, cursor_generation, cursor_stream_id FROM shards

@@ -101,17 +101,24 @@ class LedgerBench:
         return parse_outcome(self.call(command))
 
     def at(self, now_ms: int) -> None:
-        self.client.hset(calls.ShardKeys(SHARD).shard, "test_ms", now_ms)
+        self.client.hset(calls.shard_key(SHARD), "test_ms", now_ms)
 
     @property
     def now_ms(self) -> int:
-        return int(self.client.hget(calls.ShardKeys(SHARD).shard, "test_ms"))
+        return int(self.client.hget(calls.shard_key(SHARD), "test_ms"))
 
     def sleep(self, milliseconds: int) -> None:
         self.at(self.now_ms + milliseconds)
 
+    @property
+    def keys(self) -> calls.ShardKeys:
+        """Names in Redis."""
+        return calls.ShardKeys(SHARD, self.generation)
+
     def open_shard(self) -> Outcome:
-        return self.outcome(calls.open_shard(SHARD, self.generation, LEASE_MS))
+        return self.outcome(
+            calls.move_shard(SHARD, self.generation, calls.Phase.ADMITTING, LEASE_MS)
+        )
 
     def wallet(
         self,
@@ -209,7 +216,7 @@ class LedgerBench:
         return wallet.balance_nanos, wallet.held_nanos
 
     def stream(self) -> list[dict[bytes, bytes]]:
-        return [fields for _, fields in self.client.xrange(calls.ShardKeys(SHARD).charges)]
+        return [fields for _, fields in self.client.xrange(self.keys.charges)]
 
 
 def hold_of(key: ApiKey, id_: UUID, amount: int, window_ms: int = 0) -> Hold:

@@ -15,6 +15,7 @@ from proxy.domain.charge import Charge
 from proxy.domain.clock import SystemClock
 from proxy.domain.ids import mint_uuid7
 from proxy.domain.outcome import Hold, Outcome
+from proxy.ledger.calls import ShardKeys
 from proxy.ledger.gateway_ledger import RedisLedger
 from proxy.ledger.opening import open_ledger, open_worker_ledger
 from proxy.ledger.worker_ledger import WorkerLedger
@@ -46,6 +47,7 @@ class World:
                 "data_dir": self.data_dir,
                 "directory": self.books,
                 "shards": self.books,
+                "flushes": self.books,
                 "clock": self.clock,
                 "lease_seconds": 60,
                 "timeout_ms": 2_000,
@@ -64,6 +66,11 @@ class World:
 
     def id(self) -> UUID:
         return mint_uuid7(self.clock)
+
+    @property
+    def keys(self) -> ShardKeys:
+        """Names in Redis, of the generation that is now."""
+        return ShardKeys(0, self.books.generation)
 
     async def wallet(self, key: ApiKey) -> tuple[int, int]:
         """(balance, held) as the ledger has it."""
@@ -93,19 +100,32 @@ async def open_world(url: str, directory: Path) -> AsyncIterator[World]:
         pausing_proxy(url.removeprefix("unix://"), socket) as proxy,
         open_worker_ledger(
             redis_url=url,
+            directory=books,
             shards=books,
             flushes=books,
             clock=SystemClock(),
+            restore=nothing_to_restore,
             owner="worker",
             lease_seconds=60,
             timeout_ms=2_000,
             flush_entries_max=100,
         ) as worker,
     ):
-        assert [report.is_open for report in await worker.open_shards_once()] == [True]
+        assert [report.is_open for report in await worker.tend_shards_once()] == [True]
         yield World(url, socket, directory, proxy, client, worker, books)
     client.flushall()
     client.close()
+
+
+async def nothing_to_restore(wallets: object, shard: object) -> None:
+    """Postgres is not older than Redis here."""
+
+
+async def recovered(world: World) -> None:
+    """Until gateways and worker have brought the shard back."""
+    async with asyncio.timeout(10):
+        while not (await world.worker.tend_shards_once())[0].is_open:  # noqa: ASYNC110 - polled
+            await asyncio.sleep(0.01)
 
 
 async def until(condition: Any, *, seconds: int = 5) -> None:

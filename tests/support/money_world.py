@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from proxy.billing.credit import Credited, credit
+from proxy.billing.restore import restore_balances
 from proxy.domain.account import ApiKey, KeyLimits
 from proxy.domain.charge import Charge
 from proxy.domain.clock import SystemClock
@@ -83,20 +84,23 @@ async def open_money_world(
     clock = SystemClock()
     async with open_worker_ledger(
         redis_url=redis_url,
+        directory=store.directory,
         shards=store.shards,
         flushes=store.flushes,
         clock=clock,
+        restore=lambda wallets, shard: restore_balances(store, wallets, shard),
         owner="worker",
         lease_seconds=60,
         timeout_ms=5_000,
         flush_entries_max=50,
     ) as worker:
-        await worker.open_shards_once()
+        await worker.tend_shards_once()
         async with open_ledger(
             redis_url=redis_url,
             data_dir=data_dir,
             directory=store.directory,
             shards=store.shards,
+            flushes=store.flushes,
             clock=clock,
             lease_seconds=60,
             timeout_ms=5_000,

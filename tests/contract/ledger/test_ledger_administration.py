@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from proxy.domain.account import Reset
 from proxy.domain.clock import ms_of
 from proxy.domain.outcome import Outcome
+from proxy.domain.ports import Cursor
 from proxy.ledger import calls
 from proxy.ledger.library import LIBRARY
 from tests.support.ledger_bench import (
@@ -173,8 +174,8 @@ def test_every_call_is_refused_by_a_shard_of_another_generation(bench: LedgerBen
         other.due,
         lambda: other.call(calls.heartbeat(SHARD, 2, "gateway")),
         lambda: other.call(calls.forget(SHARD, 2, "gateway")),
-        lambda: other.call(calls.read_charges(SHARD, 2, "0-0", "0-0", 1)),
-        lambda: other.call(calls.flushed(SHARD, 2, "0-0", retain_ms=1, retain_entries=1)),
+        lambda: other.call(calls.read_charges(SHARD, Cursor(2, "0-0"), "0-0", 1)),
+        lambda: other.call(calls.flushed(SHARD, Cursor(2, "0-0"), retain_ms=1, retain_entries=1)),
     ]
     for attempt in attempts:
         with pytest.raises(redis.ResponseError, match="STALEGENERATION 1"):
@@ -183,7 +184,7 @@ def test_every_call_is_refused_by_a_shard_of_another_generation(bench: LedgerBen
 
 
 def test_a_shard_that_is_not_open_is_told_from_a_stale_one(bench: LedgerBench) -> None:
-    bench.client.delete(calls.ShardKeys(SHARD).shard)
+    bench.client.delete(calls.shard_key(SHARD))
     bench.at(START_MS)
     with pytest.raises(redis.ResponseError, match="NOSHARD"):
         bench.snapshot()
@@ -197,8 +198,10 @@ def test_a_generation_only_rises_and_postpones_expiry(bench: LedgerBench) -> Non
     bench.generation = 2
     bench.sleep(LEASE_MS)
     assert bench.open_shard() is Outcome.OK
-    assert bench.due() == []
+    bench.wallet(USD)
+    bench.key(api_key())
     assert bench.renew(hold) is Outcome.OK
+    assert bench.due() == []
     bench.generation = 1
     with pytest.raises(redis.ResponseError, match="STALEGENERATION 2"):
         bench.open_shard()
@@ -241,7 +244,7 @@ def test_a_full_store_refuses_holds_and_still_ends_them(bench: LedgerBench) -> N
 def _charge(bench: LedgerBench, count: int) -> list[str]:
     for n in range(count):
         bench.settle(charge_of(bench.held(api_key(), request_id(n + 1), 1), n + 1, number=n + 1))
-    return [id_.decode() for id_, _ in bench.client.xrange(calls.ShardKeys(SHARD).charges)]
+    return [id_.decode() for id_, _ in bench.client.xrange(bench.keys.charges)]
 
 
 @pytest.fixture
@@ -254,7 +257,7 @@ def charged(bench: LedgerBench) -> tuple[LedgerBench, list[str]]:
 
 def _flushed(bench: LedgerBench, cursor: str, **retain: int) -> list[int]:
     bounds = {"retain_ms": 3_600_000, "retain_entries": 10**6, **retain}
-    command = calls.flushed(SHARD, 1, cursor, **bounds)  # type: ignore[arg-type]
+    command = calls.flushed(SHARD, Cursor(1, cursor), **bounds)  # type: ignore[arg-type]
     return list(bench.call(command))
 
 
@@ -274,12 +277,12 @@ def test_the_backlog_is_what_lies_behind_the_cursor(
 def test_trimming_never_passes_the_cursor(charged: tuple[LedgerBench, list[str]]) -> None:
     bench, ids = charged
     assert _flushed(bench, ids[3], retain_entries=0) == [6, 7]
-    left = [id_.decode() for id_, _ in bench.client.xrange(calls.ShardKeys(SHARD).charges)]
+    left = [id_.decode() for id_, _ in bench.client.xrange(bench.keys.charges)]
     assert left == ids[3:]
     assert _flushed(bench, ids[5], retain_entries=3) == [4, 7]
     bench.at(2 * int(ids[-1].partition("-")[0]))  # long after the last entry
     assert _flushed(bench, ids[8])[0] == 1
-    left = [id_.decode() for id_, _ in bench.client.xrange(calls.ShardKeys(SHARD).charges)]
+    left = [id_.decode() for id_, _ in bench.client.xrange(bench.keys.charges)]
     assert left == ids[8:]
 
 
@@ -287,9 +290,9 @@ def test_a_stream_that_lost_the_cursors_entry_is_not_read(
     charged: tuple[LedgerBench, list[str]],
 ) -> None:
     bench, ids = charged
-    read = calls.read_charges(SHARD, 1, ids[3], ids[4], 2)
+    read = calls.read_charges(SHARD, Cursor(1, ids[3]), ids[4], 2)
     assert [entry[0].decode() for entry in bench.call(read)] == ids[5:7]
-    bench.client.xdel(calls.ShardKeys(SHARD).charges, ids[3])
+    bench.client.xdel(bench.keys.charges, ids[3])
     with pytest.raises(redis.ResponseError, match="STREAMLOST"):
         bench.call(read)
 
@@ -297,9 +300,13 @@ def test_a_stream_that_lost_the_cursors_entry_is_not_read(
 def test_the_sum_between_two_ids(charged: tuple[LedgerBench, list[str]]) -> None:
     bench, ids = charged
     account = api_key().account_id
-    assert bench.call(calls.charged(SHARD, account, ids[1], ids[4], 99))[0] == 3 + 4 + 5
-    assert bench.call(calls.charged(SHARD, account, "0-0", "+", 4)) == [10, ids[3].encode(), 4]
-    assert bench.call(calls.charged(SHARD, request_id(1), "0-0", "+", 99))[0] == 0
+    assert bench.call(calls.charged(SHARD, account, Cursor(1, ids[1]), ids[4], 99))[0] == 3 + 4 + 5
+    assert bench.call(calls.charged(SHARD, account, Cursor(1, "0-0"), "+", 4)) == [
+        10,
+        ids[3].encode(),
+        4,
+    ]
+    assert bench.call(calls.charged(SHARD, request_id(1), Cursor(1, "0-0"), "+", 99))[0] == 0
 
 
 # The library itself

@@ -15,7 +15,7 @@ from proxy.domain.usage import UsageSource
 from proxy.ledger.faults import LedgerSetupError, RefusedError
 from routing.money import Nanos
 from tests.support.ledger_bench import USD, hold_of
-from tests.support.ledger_world import World, charge, held, reconnected, until
+from tests.support.ledger_world import World, charge, held, until
 
 SHORT_MS = 150
 
@@ -149,7 +149,7 @@ async def test_a_reservation_that_is_run_late_finds_that_it_was_given_back(world
         assert await ledger.drain(seconds=5)  # the release is there first
         await world.proxy.deliver_held()
         assert await world.wallet(key) == (USD, 1)
-        assert b"released" in world.client.hvals("al:{s0}:done")
+        assert b"released" in world.client.hvals(world.keys.done)
 
 
 async def test_a_reservation_whose_answer_was_lost_is_given_back(world: World) -> None:
@@ -208,12 +208,12 @@ async def test_a_settlement_is_repeated_until_it_is_answered_and_charges_once(
         hold = await held(ledger, key, world.id(), 300)
         world.proxy.hold_answers()
         await ledger.record(hold, charge(hold, 120))
-        await until(lambda: not world.client.exists(f"al:{{s0}}:h:{hold.request_id}"))
+        await until(lambda: not world.client.exists(world.keys.hold(hold.request_id)))
         world.proxy.cut()
         world.proxy.resume()
         assert await ledger.drain(seconds=5)
         assert await world.wallet(key) == (USD - 120, 0)
-        assert world.client.xlen("al:{s0}:charges") == 1
+        assert world.client.xlen(world.keys.charges) == 1
 
 
 async def test_without_redis_the_journal_is_enough_to_finish_an_answer(world: World) -> None:
@@ -245,7 +245,7 @@ async def test_a_backlog_beyond_memory_is_read_from_the_journal(world: World) ->
         world.proxy.is_refusing = False
         assert await ledger.drain(seconds=10)
         assert await world.wallet(key) == (USD - 500 * 7, 0)
-        assert world.client.xlen("al:{s0}:charges") == 500
+        assert world.client.xlen(world.keys.charges) == 500
 
 
 async def test_what_a_dead_gateway_journaled_is_settled_by_the_next(world: World) -> None:
@@ -280,10 +280,10 @@ async def test_a_lease_is_renewed_as_long_as_its_hold_is_open(world: World) -> N
         await until(lambda: hold.lease_until_ms > first)
         assert hold.is_live(world.clock.monotonic_ms())
         assert await ledger.extend(hold, Nanos(500)) is Outcome.OK
-        world.client.delete(f"al:{{s0}}:h:{hold.request_id}")
+        world.client.delete(world.keys.hold(hold.request_id))
         again = hold.lease_until_ms
         await until(lambda: hold.lease_until_ms > again)
-        amount = world.client.hget(f"al:{{s0}}:h:{hold.request_id}", "amount")
+        amount = world.client.hget(world.keys.hold(hold.request_id), "amount")
         assert amount == b"500"
 
 
@@ -312,50 +312,6 @@ async def test_a_lease_that_cannot_be_renewed_runs_out(world: World) -> None:
         world.proxy.hold_requests()
         await until(lambda: not hold.is_live(world.clock.monotonic_ms()))
         assert await world.wallet(key) == (USD, 300)
-
-
-async def test_a_new_generation_is_learned_from_the_refusal(world: World) -> None:
-    key = world.account()
-    async with world.gateway() as ledger:
-        hold = await held(ledger, key, world.id(), 300)
-        await world.books.bump(0)
-        assert [report.is_open for report in await world.worker.open_shards_once()] == [True]
-        await held(ledger, key, world.id(), 300)
-        await ledger.record(hold, charge(hold, 120))
-        assert await ledger.drain(seconds=5)
-        assert await world.wallet(key) == (USD - 120, 300)
-
-
-async def test_a_charge_of_a_past_generation_stays_in_the_journal(world: World) -> None:
-    key = world.account()
-    async with world.gateway() as ledger:
-        hold = await held(ledger, key, world.id(), 300)
-        await world.books.bump(0)
-        await world.worker.open_shards_once()
-        await ledger.record(hold, charge(hold, 120))
-        assert await ledger.drain(seconds=5)
-        assert ledger.counts.stranded == 1
-        assert await world.wallet(key) == (USD, 300)
-
-
-async def test_a_store_that_lost_its_last_writes_admits_nothing(world: World) -> None:
-    key = world.account()
-    async with world.gateway() as ledger:
-        hold = await held(ledger, key, world.id(), 300)
-        await ledger.record(hold, charge(hold, 120))
-        assert await ledger.drain(seconds=5)
-        (incarnation,) = world.client.hkeys("al:{s0}:n")
-        world.client.hset("al:{s0}:n", incarnation, 0)  # as a failover to a late replica leaves it
-        await reconnected(world, ledger)
-        with pytest.raises(LedgerUnavailableError):
-            await ledger.reserve(key, world.id(), Nanos(1), 0)
-        assert ledger.lost_shards == {0}
-        assert await world.wallet(key) == (USD - 120, 0)
-        await world.books.bump(0)
-        await world.worker.open_shards_once()
-        await ledger.refresh_generations()
-        assert ledger.lost_shards == set()
-        await held(ledger, key, world.id(), 1)
 
 
 async def test_a_full_stream_stops_admission(world: World) -> None:

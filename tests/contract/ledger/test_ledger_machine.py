@@ -49,18 +49,18 @@ WHEN = st.sampled_from(("now", "now", "now", "later"))
 REFUSED = "refused"
 INSPECT = """
 local found = redis.call('HMGET', KEYS[1], 'balance', 'held')
-for _, value in ipairs(redis.call('HMGET', 'al:{s0}:k:key', 'spent', 'held', 'open', 'window',
+for _, value in ipairs(redis.call('HMGET', 'al:{s0}:1:k:key', 'spent', 'held', 'open', 'window',
     'epoch')) do
   table.insert(found, value)
 end
-local names, held, gone = redis.call('KEYS', 'al:{s0}:h:*'), 0, 0
+local names, held, gone = redis.call('KEYS', 'al:{s0}:1:h:*'), 0, 0
 for _, name in ipairs(names) do
   held = held + redis.call('HGET', name, 'amount')
 end
-for _, entry in ipairs(redis.call('XRANGE', 'al:{s0}:charges', '-', '+')) do
+for _, entry in ipairs(redis.call('XRANGE', 'al:{s0}:1:charges', '-', '+')) do
   gone = gone + entry[2][6]
 end
-for _, sum in ipairs({held, #names, redis.call('ZCARD', 'al:{s0}:leases'), gone}) do
+for _, sum in ipairs({held, #names, redis.call('ZCARD', 'al:{s0}:1:leases'), gone}) do
   table.insert(found, tostring(sum))
 end
 return found
@@ -507,7 +507,7 @@ class Machine(RuleBasedStateMachine):
 
     def inspect(self) -> list[int]:
         return [
-            int(found) for found in self.bench.client.eval(INSPECT, 1, f"al:{{s0}}:w:{ACCOUNT}")
+            int(found) for found in self.bench.client.eval(INSPECT, 1, f"al:{{s0}}:1:w:{ACCOUNT}")
         ]
 
 

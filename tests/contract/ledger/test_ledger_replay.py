@@ -123,5 +123,5 @@ async def _settled_and_forgotten(world: World, ledger: RedisLedger, key: ApiKey)
     await ledger.prune_once(world.books)
     assert await ledger.drain(seconds=5)
     assert await world.wallet(key) == (USD - 120, 0)
-    assert world.client.hdel("al:{s0}:done", str(hold.request_id)) == 1
+    assert world.client.hdel(world.keys.done, str(hold.request_id)) == 1
     return hold

@@ -350,7 +350,7 @@ def test_no_late_call_takes_a_hold_for_what_was_settled_and_forgotten(
     then = funded.now_ms
     funded.at(then + 8 * HOUR_MS)
     funded.due()
-    assert funded.client.hlen("al:{s0}:done") == 0
+    assert funded.client.hlen(funded.keys.done) == 0
     funded.at(then)
     if late == "renew":
         assert funded.renew(hold) is Outcome.NOT_FOUND
@@ -362,19 +362,23 @@ def test_no_late_call_takes_a_hold_for_what_was_settled_and_forgotten(
     funded.held(api_key(), request_id(7, then + 1), 10)  # younger ones are served
 
 
-def test_what_was_forgotten_stays_so_when_a_new_generation_sets_the_time_back(
+def test_a_new_generation_takes_a_hold_again_that_is_older_than_every_mark(
     funded: LedgerBench,
 ) -> None:
-    charge = charge_of(funded.held(api_key(), A, 10), 10)
-    funded.settle(charge)
-    then = funded.now_ms
-    funded.at(then + 8 * HOUR_MS)
+    """What the old one forgot is in Postgres, and its calls are refused by their generation."""
+    hold = funded.held(api_key(), A, 300)
+    funded.settle(charge_of(funded.held(api_key(), request_id(2, funded.now_ms), 10), 10))
+    funded.at(funded.now_ms + 8 * HOUR_MS)
     funded.due()
-    funded.at(then)
     funded.generation = 2
     assert funded.open_shard() is Outcome.OK
-    assert funded.settle(charge) is Outcome.NOT_FOUND
-    assert funded.balance() == (USD - 10, 0)
+    funded.wallet(USD - 10)
+    assert funded.renew(hold) is Outcome.STALE_KEY
+    funded.key(api_key())
+    assert funded.renew(hold) is Outcome.OK
+    assert funded.balance() == (USD - 10, 300)
+    assert funded.settle(charge_of(hold, 120)) is Outcome.OK
+    assert funded.balance() == (USD - 130, 0)
 
 
 def test_a_release_gives_back_and_writes_its_row(funded: LedgerBench) -> None:
@@ -411,7 +415,7 @@ def test_a_settlement_of_another_key_is_no_settlement(funded: LedgerBench) -> No
 def test_settlement_numbers_are_kept_at_their_highest(funded: LedgerBench) -> None:
     for number, id_ in ((2, A), (1, B), (5, C)):
         funded.settle(charge_of(funded.held(api_key(), id_, 1), 1, number=number))
-    assert funded.client.hgetall("al:{s0}:n") == {b"gateway": b"5"}
+    assert funded.client.hgetall(funded.keys.numbers) == {b"gateway": b"5"}
 
 
 # renew and expire
@@ -451,7 +455,7 @@ def test_time_never_goes_back(funded: LedgerBench) -> None:
     hold = funded.held(api_key(), A, 300)
     funded.at(START_MS - 24 * HOUR_MS)
     assert funded.renew(hold) is Outcome.OK
-    lease = funded.client.zscore("al:{s0}:leases", str(A))
+    lease = funded.client.zscore(funded.keys.leases, str(A))
     assert lease == START_MS + 2 * LEASE_MS
 
 
@@ -552,7 +556,7 @@ def test_a_window_does_not_open_twice_when_the_clock_goes_back(bench: LedgerBenc
 
 
 def test_a_store_whose_clock_is_behind_does_not_open_an_old_window(bench: LedgerBench) -> None:
-    """A new generation goes by the clock of its store; the key's window goes forward only."""
+    """A shard's time goes forward only, through all of its generations."""
     key = api_key(limit=100, reset=Reset.DAILY)
     bench.wallet(USD)
     bench.key(key)
@@ -561,6 +565,8 @@ def test_a_store_whose_clock_is_behind_does_not_open_an_old_window(bench: Ledger
     bench.generation = 2
     bench.at(START_MS + 23 * HOUR_MS)
     bench.open_shard()
+    bench.wallet(USD)
+    bench.key(key, {START_MS - START_MS % (24 * HOUR_MS) + 24 * HOUR_MS: 100})
     seen = bench.reserve(key, request_id(2, bench.now_ms), 1)
     assert seen.outcome is Outcome.KEY_LIMIT_EXCEEDED
 
@@ -595,7 +601,7 @@ def test_a_million_dollars_is_exact_to_the_nano(bench: LedgerBench, nanos: int) 
     assert bench.state(key).key.spent_nanos == nanos - 3
     assert bench.apply(2, -nanos) is Outcome.OK
     assert bench.balance() == (3 - nanos, 0)
-    assert bench.client.hget("al:{s0}:k:key", "spent") == b"%d" % (nanos - 3)
+    assert bench.client.hget(bench.keys.key("key"), "spent") == b"%d" % (nanos - 3)
 
 
 def _let_expire(bench: LedgerBench, hold: Hold) -> None:

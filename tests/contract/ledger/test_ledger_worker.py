@@ -8,19 +8,17 @@ import pytest
 
 from proxy.domain.account import ApiKey
 from proxy.domain.clock import SystemClock
-from proxy.domain.errors import LedgerUnavailableError
 from proxy.domain.outcome import Outcome
-from proxy.domain.ports import Cursor, FencedError
+from proxy.domain.ports import Cursor, FencedError, Shard
 from proxy.domain.usage import UsageSource
 from proxy.ledger import calls
+from proxy.ledger.calls import shard_key
 from proxy.ledger.faults import StreamLostError
 from proxy.ledger.gateway_ledger import RedisLedger
 from proxy.ledger.opening import open_wallets, open_worker_ledger
 from routing.money import Nanos
-from tests.support.ledger_world import USD, World, charge, held
+from tests.support.ledger_world import USD, World, charge, held, nothing_to_restore
 from tests.support.memory_books import MemoryBooks
-
-CHARGES = "al:{s0}:charges"
 
 
 async def _charge(world: World, ledger: RedisLedger, key: ApiKey, count: int) -> list[UUID]:
@@ -35,72 +33,46 @@ async def _charge(world: World, ledger: RedisLedger, key: ApiKey, count: int) ->
 
 async def test_a_fresh_shard_is_opened_once(world: World) -> None:
     assert world.books.generation == 1
-    (report,) = await world.worker.open_shards_once()
-    assert (report.generation, report.is_open, report.alarm) == (1, True, "")
+    (report,) = await world.worker.tend_shards_once()
+    assert (report.generation, report.is_open) == (1, True)
     assert world.books.generation == 1
 
 
-async def test_a_store_that_lost_everything_stays_closed_with_an_alarm(world: World) -> None:
-    key = world.account()
-    async with world.gateway() as ledger:
-        await _charge(world, ledger, key, 3)
-        await world.worker.flusher(0).flush_once()
-        world.client.flushdb()
-        (report,) = await world.worker.open_shards_once()
-        assert not report.is_open
-        assert world.books.cursor_id in report.alarm
-        with pytest.raises(LedgerUnavailableError):
-            await ledger.reserve(key, world.id(), Nanos(1), 0)
-        assert world.books.generation == 1
-
-
-async def test_the_operator_may_accept_the_loss(world: World) -> None:
-    key = world.account()
-    async with world.gateway() as ledger:
-        await _charge(world, ledger, key, 3)
-        await world.worker.flusher(0).flush_once()
-        world.client.flushdb()
-        (report,) = await world.worker.open_shards_once(accept_loss=True)
-        assert (report.is_open, report.generation) == (True, 2)
-        await held(ledger, key, world.id(), 1)
-        assert await world.wallet(key) == (USD - 9, 1)
-
-
-async def test_only_who_flushes_a_shard_opens_it(world: World) -> None:
+async def test_only_who_flushes_a_shard_recovers_it(world: World) -> None:
+    await world.books.bump(0, 1)
     world.books.owner = "another worker"
-    await world.books.bump(0)
-    (report,) = await world.worker.open_shards_once()
+    (report,) = await world.worker.tend_shards_once()
     assert not report.is_open
     world.books.owner = None
-    (report,) = await world.worker.open_shards_once()
+    (report,) = await world.worker.tend_shards_once()
     assert report.is_open
 
 
-async def test_two_workers_that_start_together_open_a_shard_once(world: World) -> None:
-    """A second opening would strand what was settled under the first."""
-    await world.books.bump(0)  # as a worker leaves it that died on the way
+async def test_two_workers_that_start_together_recover_a_shard_once(world: World) -> None:
+    """A second generation would end what was settled in the first."""
+    world.client.flushdb()
     late = _LateBooks(world.books)
     async with open_worker_ledger(
         redis_url=world.url,
+        directory=world.books,
         shards=world.books,
         flushes=late,
         clock=world.clock,
+        restore=nothing_to_restore,
         owner="late",
         lease_seconds=60,
         timeout_ms=2_000,
         flush_entries_max=100,
     ) as second:
         async with asyncio.TaskGroup() as group:
-            opening = group.create_task(second.open_shards_once())
+            opening = group.create_task(second.tend_shards_once())
             await late.asked.wait()
-            (report,) = await world.worker.open_shards_once()
-            assert (report.generation, report.is_open) == (3, True)
-            world.books.owner = None  # a bump takes the lease from everybody
+            (report,) = await world.worker.tend_shards_once()
+            assert (report.generation, report.is_open) == (2, True)
+            world.books.owner = None  # as its lease ends
             late.goes_on.set()
-        assert world.books.generation == 3
-        assert [report.is_open for report in opening.result()] == [False]
-        (report,) = await second.open_shards_once()
-        assert (report.generation, report.is_open) == (3, True)
+        assert world.books.generation == 2
+        assert [report.is_open for report in opening.result()] == [True]
 
 
 class _LateBooks(MemoryBooks):
@@ -111,10 +83,12 @@ class _LateBooks(MemoryBooks):
         self.asked, self.goes_on = asyncio.Event(), asyncio.Event()
         self._books = books
 
-    async def acquire(self, shard: int, owner: str, lease_seconds: int) -> Cursor | None:
+    async def acquire_any(
+        self, shard: int, owner: str, lease_seconds: int
+    ) -> tuple[Shard, Cursor] | None:
         self.asked.set()
         await self.goes_on.wait()
-        return await self._books.acquire(shard, owner, lease_seconds)
+        return await self._books.acquire_any(shard, owner, lease_seconds)
 
 
 # Flushing
@@ -141,9 +115,9 @@ async def test_a_flush_that_was_not_told_of_its_commit_repeats_without_harm(worl
         await _charge(world, ledger, key, 3)
         flusher = world.worker.flusher(0)
         await flusher.flush_once()
-        world.client.hset("al:{s0}:shard", "flushed", 0)  # a crash before the ledger was told
+        world.client.hset(shard_key(0), "flushed", 0)  # a crash before the ledger was told
         assert await world.worker.flusher(0).flush_once() == 0
-        assert world.client.hget("al:{s0}:shard", "flushed") == b"3"
+        assert world.client.hget(shard_key(0), "flushed") == b"3"
 
 
 async def test_poison_is_set_aside_and_stops_nothing(world: World) -> None:
@@ -151,16 +125,18 @@ async def test_poison_is_set_aside_and_stops_nothing(world: World) -> None:
     flusher = world.worker.flusher(0)
     async with world.gateway() as ledger:
         await _charge(world, ledger, key, 1)
-        broken = world.client.xadd(CHARGES, {"d": "not a charge"})
+        broken = world.client.xadd(world.keys.charges, {"d": "not a charge"})
         await _charge(world, ledger, key, 1)
-        entry = dict(world.client.xrevrange(CHARGES, count=1)[0][1])
-        changed = world.client.xadd(CHARGES, {**entry, b"c": b"4"})  # one nano more than its row
+        entry = dict(world.client.xrevrange(world.keys.charges, count=1)[0][1])
+        changed = world.client.xadd(
+            world.keys.charges, {**entry, b"c": b"4"}
+        )  # one nano more than its row
         assert await flusher.flush_once() == 4
         assert set(world.books.poison) == {broken.decode(), changed.decode()}
         assert len(world.books.rows) == 2
         assert await flusher.flush_once() == 0
         for _ in range(150):  # more than a batch of nothing else
-            world.client.xadd(CHARGES, {"d": "{}"})
+            world.client.xadd(world.keys.charges, {"d": "{}"})
         await _charge(world, ledger, key, 1)
         assert await flusher.flush_once() == 151
         assert len(world.books.rows) == 3
@@ -181,7 +157,7 @@ async def test_a_flusher_that_lost_its_lease_on_the_way_trims_nothing(world: Wor
     key = world.account()
     async with world.gateway() as ledger:
         await _charge(world, ledger, key, 2)
-    quarantine = world.client.xadd(CHARGES, {"d": "poison"})
+    quarantine = world.client.xadd(world.keys.charges, {"d": "poison"})
     flusher = world.worker.flusher(0)
     acquire = world.books.acquire
 
@@ -197,7 +173,7 @@ async def test_a_flusher_that_lost_its_lease_on_the_way_trims_nothing(world: Wor
     flusher._flushes = Stolen()  # type: ignore[assignment]
     with pytest.raises(FencedError):
         await flusher.flush_once()
-    assert world.client.xlen(CHARGES) == 3
+    assert world.client.xlen(world.keys.charges) == 3
     assert quarantine.decode() in world.books.poison
 
 
@@ -206,7 +182,7 @@ async def test_a_stream_that_does_not_reach_the_cursor_is_not_flushed(world: Wor
     async with world.gateway() as ledger:
         await _charge(world, ledger, key, 2)
         await world.worker.flusher(0).flush_once()
-        world.client.xdel(CHARGES, world.books.cursor_id)
+        world.client.xdel(world.keys.charges, world.books.cursor.stream_id)
         await _charge(world, ledger, key, 1)
     with pytest.raises(StreamLostError):
         await world.worker.flusher(0).flush_once()
@@ -221,8 +197,8 @@ async def test_the_hold_of_a_killed_gateway_comes_back_and_leaves_a_row(world: W
     async with world.gateway() as ledger:
         hold = await held(ledger, key, world.id(), 300)
         name = str(hold.request_id)
-        world.client.hset("al:{s0}:shard", "not_before_ms", 0)
-        world.client.zadd("al:{s0}:leases", {name: 1})
+        world.client.hset(shard_key(0), "not_before_ms", 0)
+        world.client.zadd(world.keys.leases, {name: 1})
         assert await world.worker.expire_once(0, 10) == 1
         assert await world.worker.expire_once(0, 10) == 0
         assert await world.wallet(key) == (USD, 0)
@@ -240,11 +216,11 @@ async def test_the_hold_of_a_killed_gateway_comes_back_and_leaves_a_row(world: W
 
 
 async def test_a_lease_without_its_hold_is_cleared(world: World) -> None:
-    world.client.hset("al:{s0}:shard", "not_before_ms", 0)
-    world.client.zadd("al:{s0}:leases", {str(world.id()): 1})
+    world.client.hset(shard_key(0), "not_before_ms", 0)
+    world.client.zadd(world.keys.leases, {str(world.id()): 1})
     assert await world.worker.expire_once(0, 10) == 0
-    assert world.client.zcard("al:{s0}:leases") == 0
-    assert world.client.xlen(CHARGES) == 0
+    assert world.client.zcard(world.keys.leases) == 0
+    assert world.client.xlen(world.keys.charges) == 0
 
 
 # Wallets, as commands use them
@@ -266,7 +242,7 @@ async def test_wallets_for_commands(world: World) -> None:
         await _charge(world, ledger, key, 2)
         after = await wallets.snapshot(key.account_id, 0)
         assert after is not None
-        between = (before.last_stream_id, after.last_stream_id)
+        between = (Cursor(1, before.last_stream_id), after.last_stream_id)
         assert await wallets.charged_between(key.account_id, 0, *between) == 6
         assert await wallets.charged_between(ids[0], 0, *between) == 0
         assert await wallets.apply(key.account_id, 0, 2, Nanos(5)) is Outcome.OK
@@ -278,10 +254,13 @@ async def test_the_sum_over_more_than_a_page(world: World) -> None:
     key = world.account()
     pipeline = world.client.pipeline()
     for _ in range(2_500):
-        pipeline.xadd(CHARGES, {"a": str(key.account_id), "c": "7"})
+        pipeline.xadd(world.keys.charges, {"a": str(key.account_id), "c": "7"})
     ids = pipeline.execute()
     last = ids[-1].decode()
-    assert await world.worker.wallets.charged_between(key.account_id, 0, "0-0", last) == 17_500
+    assert (
+        await world.worker.wallets.charged_between(key.account_id, 0, Cursor(1, "0-0"), last)
+        == 17_500
+    )
 
 
 # The library

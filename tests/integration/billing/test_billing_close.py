@@ -14,6 +14,7 @@ from proxy.billing.verify import Verdict, verify
 from proxy.domain.clock import SystemClock
 from proxy.domain.ids import mint_uuid7
 from proxy.domain.outcome import Outcome
+from proxy.domain.ports import Cursor
 from proxy.store.books import MovementKind
 from proxy.store.closes import CloseRefusedError, CodeBalance, bounds_of, next_month
 from proxy.store.movements import Movement
@@ -87,7 +88,7 @@ async def test_what_is_not_flushed_keeps_its_month_open(
     await world.credit(account_id, 10_000, "r1")
     await world.charge(await world.key_of(account_id), 5)
     await world.settle()
-    state = await world.wallets.unflushed(0, "0-0")
+    state = await world.wallets.unflushed(0, Cursor(2, "0-0"))
     assert (state.entries, state.is_open) == (1, True)
     with pytest.raises(CloseRefusedError, match="not flushed"):
         await close_month(world.store, world.wallets, RUNNING, "eve")
@@ -95,8 +96,10 @@ async def test_what_is_not_flushed_keeps_its_month_open(
 
 async def test_quarantine_keeps_a_month_open(world: MoneyWorld) -> None:
     end_ms = int(bounds_of(LAST)[1].timestamp() * 1000)
-    await world.store.flushes.quarantine(0, f"{end_ms}-0", b"x", "no charge")  # the next month's
-    await world.store.flushes.quarantine(0, f"{end_ms - 1}-7", b"x", "no charge")
+    await world.store.flushes.quarantine(
+        0, Cursor(2, f"{end_ms}-0"), b"x", "no charge"
+    )  # the next month's
+    await world.store.flushes.quarantine(0, Cursor(2, f"{end_ms - 1}-7"), b"x", "no charge")
     with pytest.raises(CloseRefusedError, match=r"1 entries .* quarantine"):
         await close_month(world.store, world.wallets, LAST, "eve")
 

@@ -18,6 +18,7 @@ from proxy.ledger.opening import open_worker_ledger
 from proxy.store.pool import open_store
 from proxy.vault import KeyHasher
 from tests.support.databases import execute, run_apart
+from tests.support.ledger_world import nothing_to_restore
 
 SECRET_KEY = "5ecre7-" * 6
 STRANGER = "00000000-0000-7000-8000-000000000000"
@@ -64,16 +65,18 @@ def opened_ledger(apilink: Apilink, database: str, redis_server: Server) -> None
             open_store(database) as store,
             open_worker_ledger(
                 redis_url=redis_server.url,
+                directory=store.directory,
                 shards=store.shards,
                 flushes=store.flushes,
                 clock=SystemClock(),
+                restore=nothing_to_restore,
                 owner="test",
                 lease_seconds=60,
                 timeout_ms=2_000,
                 flush_entries_max=10,
             ) as worker,
         ):
-            await worker.open_shards_once()
+            await worker.tend_shards_once()
 
     run_apart(step)
 

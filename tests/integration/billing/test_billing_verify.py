@@ -11,6 +11,7 @@ from proxy.billing.credit import credit
 from proxy.billing.verify import Verdict, verify
 from proxy.dev.servers import run_redis
 from proxy.ledger.calls import ShardKeys
+from proxy.domain.ports import Cursor
 from proxy.store.pool import Store, open_store
 from routing.money import Nanos
 from tests.support.databases import execute
@@ -81,7 +82,7 @@ async def test_one_nano_planted_in_redis_is_found(
 
 def _plant(world: MoneyWorld, account_id: UUID, nanos: int) -> None:
     with redis.Redis.from_url(world.redis_url) as client:
-        name = ShardKeys(0).wallet(account_id)
+        name = ShardKeys(0, 2).wallet(account_id)
         before = dict(client.hgetall(name))
         client.hincrby(name, "balance", nanos)
         assert len(client.hgetall(name)) == len(before), "the balance has another name now"
@@ -117,7 +118,7 @@ async def test_quarantined_amounts_are_a_term_below_and_above_the_cursor(
     state = await world.wallets.snapshot(account_id, 0)
     assert state is not None
     raw = b'{"account_id": "%s", "charged_nanos": 40}' % str(account_id).encode()
-    await world.store.flushes.quarantine(0, state.last_stream_id, raw, "set aside early")
+    await world.store.flushes.quarantine(0, Cursor(2, state.last_stream_id), raw, "set aside early")
     found = await verify(world.store, world.wallets)
     assert (found.verdict, found.quarantined_nanos) == (Verdict.OK, 70)
 

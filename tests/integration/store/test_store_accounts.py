@@ -7,6 +7,7 @@ import pytest
 
 from proxy.domain.account import ApiKey, KeyLimits, Reset
 from proxy.domain.errors import StoreUnavailableError
+from proxy.domain.ports import Shard
 from proxy.store.database import Executor
 from proxy.store.deployment import ShardCountError
 from proxy.store.pool import Store, open_store
@@ -108,11 +109,7 @@ async def test_the_number_of_shards_never_changes(store: Store) -> None:
     await store.deployment.check(shards=SHARDS)
     with pytest.raises(ShardCountError, match=f"is 3, but this deployment has {SHARDS}"):
         await store.deployment.check(shards=3)
-    assert await store.shards.generations() == dict.fromkeys(range(SHARDS), 1)
-    assert await store.shards.bump(1) == 2
-    assert await store.shards.generations() == {0: 1, 1: 2}
-    with pytest.raises(LookupError):
-        await store.shards.bump(7)
+    assert await store.shards.all() == {number: Shard(number, 1) for number in range(SHARDS)}
 
 
 async def test_transactions_that_wait_for_each_other_both_end(

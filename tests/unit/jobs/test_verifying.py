@@ -25,12 +25,16 @@ def answering(*found: Verification) -> Callable[[], Awaitable[Verification]]:
     return answer
 
 
+async def nothing_is_suspect(shard: int) -> None:
+    raise AssertionError(f"shard {shard}")
+
+
 def difference(verifying: Verifying) -> float:
     return verifying.read(lambda found: found.total_difference_nanos)
 
 
 async def test_before_the_first_nothing_is_known() -> None:
-    verifying = Verifying(answering(), HandMovedClock())
+    verifying = Verifying(answering(), nothing_is_suspect, HandMovedClock())
     assert math.isnan(difference(verifying))
     assert verifying.verdicts() == {"ok": 0, "different": 0, "unknown": 1}
     assert verifying.known_seconds() is None
@@ -38,7 +42,7 @@ async def test_before_the_first_nothing_is_known() -> None:
 
 async def test_a_store_that_is_away_is_unknown_and_not_zero() -> None:
     clock = HandMovedClock()
-    verifying = Verifying(answering(OK, AWAY), clock)
+    verifying = Verifying(answering(OK, AWAY), nothing_is_suspect, clock)
     await verifying.verify_once()
     assert difference(verifying) == 0
     known = verifying.known_seconds()
@@ -51,7 +55,9 @@ async def test_a_store_that_is_away_is_unknown_and_not_zero() -> None:
 
 
 async def test_a_difference_is_told_once_and_its_end_too() -> None:
-    verifying = Verifying(answering(OK, DIFFERENT, AWAY, DIFFERENT, OK, OK), HandMovedClock())
+    verifying = Verifying(
+        answering(OK, DIFFERENT, AWAY, DIFFERENT, OK, OK), nothing_is_suspect, HandMovedClock()
+    )
     with capture_logs() as lines:
         for _ in range(6):
             await verifying.verify_once()
@@ -63,7 +69,7 @@ async def test_a_difference_is_told_once_and_its_end_too() -> None:
 
 async def test_a_difference_stays_one_where_a_store_left_in_between() -> None:
     half = Verification(difference_nanos=5, away="Postgres: it does not answer")
-    verifying = Verifying(answering(half), HandMovedClock())
+    verifying = Verifying(answering(half), nothing_is_suspect, HandMovedClock())
     await verifying.verify_once()
     assert difference(verifying) == 5
     assert verifying.verdicts()["different"] == 1
@@ -77,9 +83,20 @@ async def test_one_that_takes_too_long_is_unknown() -> None:
         assert isinstance(found, Verification)
         return found
 
-    verifying = Verifying(verify, HandMovedClock())
+    verifying = Verifying(verify, nothing_is_suspect, HandMovedClock())
     await verifying.verify_once()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await verifying.verify_once()
     assert math.isnan(difference(verifying))
+
+
+async def test_a_postgres_that_knows_less_than_the_ledger_makes_its_shard_suspect() -> None:
+    suspect: list[int] = []
+
+    async def note(shard: int) -> None:
+        suspect.append(shard)
+
+    ahead = Verification(difference_nanos=5, ahead_shards={3})
+    await Verifying(answering(ahead), note, HandMovedClock()).verify_once()
+    assert suspect == [3]

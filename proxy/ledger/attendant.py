@@ -1,0 +1,124 @@
+"""A gateway's part in recoveries: it says that it lives, tells of what was lost, brings Postgres
+what it recorded in generations that are over, and takes its holds again in the new one."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Final
+
+import structlog
+
+from proxy.domain.charge import parse_charge
+from proxy.domain.errors import ApiError, StoreUnavailableError
+from proxy.domain.finish import TaskSet
+from proxy.domain.ports import FencedError, Flushes, Shard, Shards, ShardState, Suspicion
+from proxy.ledger import calls
+from proxy.ledger.core import Core
+from proxy.ledger.journals import POST_MAX, Journals
+from proxy.ledger.pump import Settlement
+from proxy.ledger.recorder import Recorder
+
+ATTEND_SECONDS: Final = 1
+_BUSY_MS: Final = 100
+_MS: Final = 1000
+
+
+class Attendant:
+    def __init__(
+        self,
+        core: Core,
+        recorder: Recorder,
+        journals: Journals,
+        *,
+        shards: Shards,
+        flushes: Flushes,
+    ) -> None:
+        self._incarnation = core.incarnation
+        self._shards = shards
+        self._flushes = flushes
+        self._generations = core.generations
+        self._tails = core.tails
+        self._keeper = core.keeper
+        self._pump = core.pump
+        self._recorder = recorder
+        self._journals = journals
+        # What was recorded before it is all in Postgres. This process began with these.
+        self._posted = {number: s.generation for number, s in core.generations.all().items()}
+        self._reported: dict[int, Shard] = {}
+        self._tasks = TaskSet()
+
+    async def start(self) -> None:
+        """Raises StoreUnavailableError. Whose journals were adopted here lives no longer."""
+        await self._shards.leave(self._journals.adopted)
+        await self.attend_once()
+        _ = self._tasks.start(self._run(), name="ledger attendance")
+
+    async def attend_once(self) -> bool:
+        """True where a recovery goes on. Raises StoreUnavailableError, or OSError where a journal
+        cannot be read: then the worker waits for us, and goes on without."""
+        shards = await self._shards.attend(self._incarnation)
+        self._generations.learn(shards)
+        for shard in shards.values():
+            if shard.number in self._tails.lost:
+                await self._shards.suspect(shard.number, shard.generation, Suspicion.TAIL)
+        await self._post_older(shards)
+        await self._post_stranded()
+        for shard in shards.values():
+            await self._report(shard)
+        return any(shard.state is not ShardState.OPEN for shard in shards.values())
+
+    async def close(self) -> None:
+        """A recovery does not wait for this gateway any more."""
+        await self._tasks.cancel()
+        try:
+            await self._shards.leave((self._incarnation,))
+        except StoreUnavailableError:
+            return  # it is not seen any more, which takes a little longer
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                is_busy = await self.attend_once()
+            except (ApiError, OSError, FencedError) as error:
+                is_busy = False
+                structlog.get_logger().warning(
+                    "attendance_failed", error_class=type(error).__name__
+                )
+            await asyncio.sleep(_BUSY_MS / _MS if is_busy else ATTEND_SECONDS)
+
+    async def _post_older(self, shards: Mapping[int, Shard]) -> None:
+        """Once for each new generation: its ledger knows nothing of what is in our journals."""
+        news = {
+            number: shard.generation
+            for number, shard in shards.items()
+            if shard.generation > self._posted.get(number, 0)
+        }
+        if news:
+            self._recorder.write()  # what this turn of the loop still has, of the old generation
+            await self._journals.post_older(self._flushes, news)
+            self._posted |= news
+
+    async def _post_stranded(self) -> None:
+        for shard, settlements in _batches(self._pump.stranded):
+            charges = [(s.generation, parse_charge(calls.data_of(s.command))) for s in settlements]
+            await self._flushes.post(shard, charges)
+            self._pump.posted(settlements)
+
+    async def _report(self, shard: Shard) -> None:
+        if shard.state is ShardState.OPEN or self._reported.get(shard.number) == shard:
+            return
+        if shard.state is ShardState.REASSERTING and not await self._keeper.reassert(shard.number):
+            return
+        await self._shards.report(self._incarnation, shard)
+        self._reported[shard.number] = shard
+
+
+def _batches(settlements: Sequence[Settlement]) -> Sequence[tuple[int, Sequence[Settlement]]]:
+    """Of one shard each, and not too many rows for one transaction."""
+    in_order = sorted(settlements, key=lambda settlement: settlement.shard)
+    found: list[tuple[int, Sequence[Settlement]]] = []
+    for shard, group in groupby(in_order, key=lambda settlement: settlement.shard):
+        of_shard = list(group)
+        begins = range(0, len(of_shard), POST_MAX)
+        found.extend((shard, of_shard[begin : begin + POST_MAX]) for begin in begins)
+    return found

@@ -1,0 +1,1 @@
+DELETE FROM gateways WHERE incarnation = ANY($1::text[])

@@ -1,1 +1,0 @@
-SELECT shard, generation FROM shards

@@ -1,0 +1,1 @@
+SELECT shard, generation, state, suspect FROM shards ORDER BY shard

@@ -1,0 +1,8 @@
+-- Gateways that live and have not yet done their part of this step.
+SELECT incarnation FROM gateways AS g
+WHERE
+    seen_at > now() - make_interval(secs => $4::integer)
+    AND NOT EXISTS (
+        SELECT FROM gateway_steps AS s
+        WHERE s.incarnation = g.incarnation AND s.shard = $1 AND s.generation = $2 AND s.state = $3
+    )
