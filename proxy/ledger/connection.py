@@ -185,7 +185,8 @@ async def connect(
                     make, address.host, address.port, ssl=tls
                 )
     except (OSError, TimeoutError) as error:
-        raise NotSentError(f"cannot connect to Redis: {error}") from error
+        reason = str(error) or f"no answer within {timeout_ms} ms"
+        raise NotSentError(f"cannot connect to Redis: {reason}") from error
     try:
         await _sign_in(connection, address)
     except BaseException:

@@ -14,6 +14,7 @@ nodes agree. Each opens its own connections, so that a cluster can outlive an ev
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
@@ -355,8 +356,8 @@ async def _until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         raise AssertionError(f"not within {WAIT_SECONDS} s: {what}: {found!r}") from None
 
 
-def _free_ports(count: int) -> list[int]:
-    first = PORTS.start + os.getpid() * 31 % (len(PORTS) - 200)
+def free_ports(count: int) -> list[int]:
+    first = random.randrange(PORTS.start, PORTS.stop - 200)  # others look for ports as well
     found: list[int] = []
     for port in range(first, PORTS.stop):
         with socket.socket() as probe:
@@ -381,7 +382,7 @@ def make_cluster(
 ) -> RedisCluster:
     """Not yet started. `replicas` of each master; `settings` override ours."""
     count = masters * (1 + replicas)
-    ports = _free_ports(2 * count)
+    ports = free_ports(2 * count)
     shared = {"cluster-node-timeout": str(node_timeout_ms), **(settings or {})}
     nodes = [
         Node(binary, directory / f"node{n}", shared, ports[2 * n], ports[2 * n + 1])
