@@ -122,9 +122,6 @@ def _core_of(
         pump=pump,
         tails=tails,
         keeper=keeper,
-        keeper=Keeper(
-            fenced, loader, server_clock, clock, lease_ms=lease_ms, timeout_ms=timeout_ms
-        ),
     )
 
 
