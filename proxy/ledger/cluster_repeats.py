@@ -66,9 +66,11 @@ class Repeats:
     def _find(
         self, future: "asyncio.Future[Any]", command: Command, refused: RefusedError
     ) -> _Repeat | None:
+        if future.done():  # nobody waits for it
+            return None
         repeat = self._repeats.get(future)
         if repeat is None:
-            if future.done() or len(self._repeats) >= self._repeats_max:
+            if len(self._repeats) >= self._repeats_max:
                 return None
             until = future.get_loop().time() + self._timeout_ms / _MS
             repeat = self._repeats[future] = _Repeat(command, refused, until)
@@ -92,6 +94,8 @@ class Repeats:
 
     def _again(self, future: "asyncio.Future[Any]", repeat: _Repeat) -> None:
         repeat.timer = None
+        if future.done():
+            return
         try:
             self._send(future, repeat.command)
         except NotSentError:  # the node that has it now is not connected yet
