@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from tests.bench.cpu import cpu_us
@@ -27,6 +28,18 @@ from tests.bench.shapes import CHUNK_SECONDS
 
 OpenPeer = Callable[[int, Path], AbstractContextManager[Peer]]
 PEERS: dict[str, OpenPeer] = {"gateway": open_gateway, "nginx": open_nginx, "aiohttp": open_bare}
+# The same gateway, its charges safer before an answer ends; with --durability, beside the default.
+# A Redis that syncs each write is a cost of its own, so it is shown alone as well.
+_SYNCED = {"APILINK_JOURNAL_SYNC": "always"}
+_REDIS_DISK = {"APILINK_LEDGER_DURABILITY": "disk"}
+SAFER: dict[str, OpenPeer] = {
+    "synced": partial(open_gateway, name="synced", settings=_SYNCED),
+    "redis-sync": partial(open_gateway, name="redis-sync", appendfsync="always"),
+    "redis-disk": partial(
+        open_gateway, name="redis-disk", settings=_REDIS_DISK, appendfsync="always"
+    ),
+}
+PEERS |= SAFER
 SETTLE_SECONDS = 1.0  # a flush of what the last load left behind belongs to that load
 
 
@@ -35,10 +48,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round: does it run?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here")
     parser.add_argument("--only", action="append", choices=PEERS, help="these peers alone")
+    parser.add_argument("--durability", action="store_true", help="what safer charges cost")
     options = parser.parse_args()
     rounds, seconds = (1, 1) if options.quick else (3, 3)
     chunks = round(seconds / CHUNK_SECONDS)
-    chosen = options.only or list(PEERS)
+    safer = ["gateway", *SAFER]
+    chosen = options.only or (
+        safer if options.durability else [name for name in PEERS if name not in SAFER]
+    )
     with ExitStack() as stack:
         directory = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="alb-", dir="/tmp"))
@@ -52,7 +69,7 @@ def main() -> int:
             for sample in _measure(peer, seconds, chunks, directory, warm=number > 0)
         ]
     rows = summary(samples)
-    say(table(rows))
+    say(table(rows, reference="gateway" if options.durability else "nginx"))
     if options.json:
         found = {"rows": rows, "samples": [asdict(sample) for sample in samples]}
         options.json.write_text(json.dumps(found, indent=1))

@@ -12,6 +12,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
+
+from redis import Redis
 
 from proxy.dev.servers import NoServerError, ServerError, run_postgres, run_redis
 from tests.bench.cpu import descendants
@@ -48,8 +51,16 @@ models:
 
 
 @contextmanager
-def open_gateway(origin_port: int, directory: Path) -> Iterator[Peer]:
-    home = directory / "gateway"
+def open_gateway(
+    origin_port: int,
+    directory: Path,
+    *,
+    name: str = "gateway",
+    settings: Mapping[str, str] = MappingProxyType({}),
+    appendfsync: str = "everysec",
+) -> Iterator[Peer]:
+    """`settings` are further APILINK_ variables."""
+    home = directory / name
     home.mkdir()
     routing = home / "routing.yaml"
     routing.write_text(_ROUTING.format(origin=origin_port))
@@ -59,6 +70,8 @@ def open_gateway(origin_port: int, directory: Path) -> Iterator[Peer]:
             redis = stack.enter_context(run_redis(home / "redis"))
         except (NoServerError, ServerError) as error:
             raise NotAvailableError(str(error)) from error
+        with Redis.from_url(redis.url) as client:
+            client.config_set("appendfsync", appendfsync)
         environ = {
             "BENCH_API_KEY": "bench-key",
             "APILINK_DATABASE_URL": postgres.url,
@@ -67,12 +80,13 @@ def open_gateway(origin_port: int, directory: Path) -> Iterator[Peer]:
             "APILINK_LISTEN": "127.0.0.1:0",
             "APILINK_DATA_DIR": str(home / "data"),
             "APILINK_SECRET_KEY": "bench-bench-bench-bench-bench-bench-bench",
+            **settings,
         }
         _ask(environ, "migrate")
         worker, _ = _start(stack, home, environ, "work")
         server, ready = _start(stack, home, environ, "serve")
         yield Peer(
-            "gateway",
+            name,
             int(ready["base_url"].removesuffix("/v1").rpartition(":")[2]),
             tree_of(server),
             {"authorization": f"Bearer {_make_key(environ)}"},

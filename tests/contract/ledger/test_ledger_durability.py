@@ -91,6 +91,15 @@ def appendfsync(world: World, policy: str) -> Iterator[None]:
         world.client.config_set("appendfsync", "everysec")
 
 
+@pytest.fixture
+def syncing(world: World) -> Iterator[World]:
+    """A server that has WAITAOF, and syncs every write before it answers."""
+    if not has_waitaof(world):
+        pytest.skip("this server has no WAITAOF")
+    with appendfsync(world, "always"):
+        yield world
+
+
 def has_waitaof(world: World) -> bool:
     version = world.client.info("server")["redis_version"].split(".")
     return (int(version[0]), int(version[1])) >= (7, 2)
@@ -192,100 +201,94 @@ async def test_a_sync_reaches_back_into_segments_that_were_full_meanwhile(
 # The ledger's own disk and replicas
 
 
-async def test_an_answer_waits_for_redis_disk_and_not_for_ours(world: World, disk: Disk) -> None:
-    if not has_waitaof(world):
-        pytest.skip("this server has no WAITAOF")
-    key = world.account()
+async def test_an_answer_waits_for_redis_disk_and_not_for_ours(syncing: World, disk: Disk) -> None:
+    key = syncing.account()
     async with (
-        confirming(world.url, LedgerDurability.DISK, 5_000) as confirmations,
-        world.gateway() as ledger,
+        confirming(syncing.url, LedgerDurability.DISK, 5_000) as confirmations,
+        syncing.gateway() as ledger,
     ):
         recorder = recorder_of(ledger, confirmations=confirmations)
-        holds = [await held(ledger, key, world.id(), 300) for _ in range(10)]
+        holds = [await held(ledger, key, syncing.id(), 300) for _ in range(10)]
         async with asyncio.timeout(5):
             await asyncio.gather(*[recorder.record(charge(hold, 1)) for hold in holds])
-        assert await world.wallet(key) == (USD - 10, 0)  # answered, not only written
+        assert await syncing.wallet(key) == (USD - 10, 0)  # answered, not only written
         assert recorder.counts.refused == 0
 
 
 async def test_a_redis_that_does_not_sync_is_replaced_by_our_disk(
-    world: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    syncing: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not has_waitaof(world):
-        pytest.skip("this server has no WAITAOF")
     monkeypatch.setattr(recorder_module, "CONFIRM_MS", LONG_MS)  # not the timer: the server's no
-    key = world.account()
-    with appendfsync(world, "no"):
-        async with (
-            confirming(world.url, LedgerDurability.DISK) as confirmations,
-            world.gateway() as ledger,
-        ):
-            recorder = recorder_of(ledger, confirmations=confirmations)
-            hold = await held(ledger, key, world.id(), 300)
+    key = syncing.account()
+    async with (
+        confirming(syncing.url, LedgerDurability.DISK) as confirmations,
+        syncing.gateway() as ledger,
+    ):
+        recorder = recorder_of(ledger, confirmations=confirmations)
+        hold = await held(ledger, key, syncing.id(), 300)
+        with appendfsync(syncing, "no"):
             future = recorder.record(charge(hold, 1))
             assert await ledger.drain(seconds=5)
             assert not future.done()
             async with asyncio.timeout(5):
                 await future
-            assert disk.syncs > 0
+        assert disk.syncs > 0
 
 
-async def test_what_another_connection_wrote_is_waited_for(world: World) -> None:
+async def test_what_another_connection_wrote_is_waited_for(syncing: World) -> None:
     """The server counts for each connection; the one that asks must have written last."""
-    if not has_waitaof(world):
-        pytest.skip("this server has no WAITAOF")
-    async with confirming(world.url, LedgerDurability.DISK) as confirmations:
+    async with confirming(syncing.url, LedgerDurability.DISK) as confirmations:
         assert await confirmations.request()
-        with appendfsync(world, "no"):
-            world.client.set("another", 1)
+        with appendfsync(syncing, "no"):
+            syncing.client.set("another", 1)
             assert not await confirmations.request()
         assert await confirmations.request()
 
 
-async def test_requests_while_one_is_under_way_share_the_next(world: World) -> None:
-    if not has_waitaof(world):
-        pytest.skip("this server has no WAITAOF")
-    world.client.delete("al:durability")
-    async with confirming(world.url, LedgerDurability.DISK) as confirmations:
+async def test_requests_while_one_is_under_way_share_the_next(syncing: World) -> None:
+    syncing.client.delete("al:durability")
+    async with confirming(syncing.url, LedgerDurability.DISK) as confirmations:
         futures = [confirmations.request()]
         await asyncio.sleep(0)
         futures += [confirmations.request() for _ in range(50)]
         assert all(await asyncio.gather(*futures))
-        assert world.client.get("al:durability") == b"2"
+        assert syncing.client.get("al:durability") == b"2"
 
 
 async def test_a_redis_that_hangs_holds_an_answer_no_longer_than_the_bound(
-    world: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    syncing: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not has_waitaof(world):
-        pytest.skip("this server has no WAITAOF")
     monkeypatch.setattr(recorder_module, "CONFIRM_MS", WAIT_MS)
-    key = world.account()
+    key = syncing.account()
     async with (
-        confirming(f"unix://{world.socket}", LedgerDurability.DISK, LONG_MS) as confirmations,
-        world.gateway() as ledger,
+        confirming(f"unix://{syncing.socket}", LedgerDurability.DISK, LONG_MS) as confirmations,
+        syncing.gateway() as ledger,
     ):
         recorder = recorder_of(ledger, confirmations=confirmations)
-        hold = await held(ledger, key, world.id(), 300)
-        world.proxy.hold_answers()
+        hold = await held(ledger, key, syncing.id(), 300)
+        syncing.proxy.hold_answers()
         async with asyncio.timeout(5):
             await recorder.record(charge(hold, 1))
         assert disk.syncs > 0
-        world.proxy.resume()
+        syncing.proxy.resume()
         assert await ledger.drain(seconds=5)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("appendonly", "no"), ("appendfsync", "no"), ("appendfsync", "everysec")]
+)
 async def test_a_server_that_cannot_promise_its_disk_is_refused_at_the_start(
-    world: World,
+    world: World, setting: str, value: str
 ) -> None:
-    if has_waitaof(world):
-        world.client.config_set("appendonly", "no")
+    """With `everysec`, the embedded server's WAITAOF answers before its file is synced."""
+    before = world.client.config_get(setting)[setting]
+    world.client.config_set(setting, value)
     try:
-        with pytest.raises(LedgerSetupError, match="APILINK_LEDGER_DURABILITY=disk needs"):
+        with pytest.raises(LedgerSetupError, match="APILINK_LEDGER_DURABILITY=disk"):
             async with confirming(world.url, LedgerDurability.DISK):
                 pass
     finally:
-        world.client.config_set("appendonly", "yes")
+        world.client.config_set(setting, before)
 
 
 async def test_without_a_replica_nobody_says_that_one_has_it(world: World) -> None:
