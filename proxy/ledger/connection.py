@@ -69,8 +69,10 @@ class Connection(asyncio.Protocol):
 
     def send(self, future: "asyncio.Future[Any]", command: Command) -> None:
         """A call whose future there is already. Raises as `call`."""
-        if not self.has_room:
-            raise NotSentError("too many open calls" if self.is_open else "not connected")
+        if self._transport is None:
+            raise NotSentError("not connected")
+        if len(self._open) >= self._calls_max:
+            raise NotSentError("too many open calls")
         packed = hiredis.pack_command(command)  # type: ignore[arg-type] # its stub says 1-tuple
         self._open.append((future, self._now_ms(), command))
         if not self._unsent:
