@@ -17,12 +17,14 @@ from pathlib import Path
 
 from tests.chaos import disks
 from tests.chaos.bugs import BUGS
-from tests.chaos.faults import DEFAULT, FAULTS, Fault, Role, draw_schedule
+from tests.chaos.faults import DEFAULT, FAULTS, ON_CLUSTER, Fault, Role, draw_schedule
 from tests.chaos.injector import unsupported
 from tests.chaos.run import Result, report, run
 from tests.chaos.schedules import DIRECTED
 from tests.chaos.soak import RUN_SECONDS_MAX, Counts, soak
 from tests.chaos.world import Shape
+
+_SHARDS_ON_CLUSTER = 6
 
 
 def main(argv: list[str]) -> int:
@@ -55,7 +57,14 @@ def main(argv: list[str]) -> int:
 
 def _run(options: argparse.Namespace, seed: int, seconds: int) -> tuple[Result, Path]:
     """One deployment of its own."""
-    shape = Shape(options.gateways, options.workers, options.clients, options.bug, options.shards)
+    shape = Shape(
+        options.gateways,
+        options.workers,
+        options.clients,
+        options.bug,
+        options.shards or (_SHARDS_ON_CLUSTER if options.cluster else 1),
+        is_cluster=options.cluster,
+    )
     schedule = _schedule(options, shape, seed, seconds)
     directory = Path(tempfile.mkdtemp(prefix="alc-", dir="/tmp"))
     say(f"seed {seed}, {seconds} s, logs in {directory}")
@@ -77,11 +86,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="of load and faults (180); more are several runs, each of a seed of its own",
     )
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="any by default")
-    parser.add_argument("--faults", default=",".join(DEFAULT), help="classes, by commas; or none")
+    parser.add_argument("--faults", default="", help="classes, by commas; or none")
     parser.add_argument("--gateways", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=24)
-    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--shards", type=int, default=0, help="1, or 6 on a cluster")
+    parser.add_argument("--cluster", action="store_true", help="three masters, three replicas")
     parser.add_argument("--bug", choices=BUGS, default="", help="a deliberate one, to be caught")
     parser.add_argument("--directed", choices=DIRECTED, help="a written schedule instead")
     parser.add_argument("--keep", action="store_true", help="the logs, also where all is well")
@@ -94,6 +104,8 @@ def _schedule(options: argparse.Namespace, shape: Shape, seed: int, seconds: int
     if options.directed:
         return DIRECTED[options.directed]()
     kinds = [name for name in options.faults.split(",") if name and name != "none"]
+    if not options.faults:
+        kinds = list(ON_CLUSTER if shape.is_cluster else DEFAULT)
     unknown = sorted(set(kinds) - set(FAULTS))
     if unknown:
         raise SystemExit(f"no such faults: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
@@ -107,13 +119,14 @@ def targets_of(shape: Shape) -> dict[Role, list[str]]:
     """By name, so that a schedule is the same before anything runs."""
     gateways = [f"g{number}" for number in range(shape.gateways)]
     workers = [f"w{number}" for number in range(shape.workers)]
-    wires = [f"{g}-{end}" for g in gateways for end in ("redis", "postgres", "provider")]
-    wires += [f"{w}-{end}" for w in workers for end in ("redis", "postgres")]
+    stores = ("postgres",) if shape.is_cluster else ("redis", "postgres")
+    wires = [f"{g}-{end}" for g in gateways for end in (*stores, "provider")]
+    wires += [f"{w}-{end}" for w in workers for end in stores]
     wires += [f"clients-{g}" for g in gateways]
     return {
         Role.GATEWAY: gateways,
         Role.WORKER: workers,
-        Role.REDIS: ["redis"],
+        Role.CLUSTER if shape.is_cluster else Role.REDIS: ["redis"],
         Role.POSTGRES: ["postgres"],
         Role.WIRE: wires,
         Role.FLEET: ["all"],

@@ -35,7 +35,11 @@ async def read_books(
         postgres=await read_postgres(world.dsn),
         credits=_credits(world, audits),
         verdicts=[_verdict(line) for line in audits if "verdict" in line],
-        cursors=[Position(**place) for line in audits for place in line.get("cursors", ())],
+        cursors=[
+            Position(**place, at_ms=line["at_ms"])
+            for line in audits
+            for place in line.get("cursors", ())
+        ],
         disturbances=disturbances,
         seen=[Entry(**line) for line in _lines(world.book("entries"))],
         losses=losses,

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TextIO
 
+from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
 from tests.chaos.keys import Client, Key, connected, find_keys
@@ -56,8 +57,8 @@ class Copier:
 
 
 async def _run_id(client: Client) -> object:
-    """Of one server, or of each that the cluster's client asks."""
-    found = await client.info("server")
-    if "run_id" in found:
-        return found["run_id"]
+    """Of the server, or of each master of the cluster."""
+    if not isinstance(client, RedisCluster):
+        return (await client.info("server"))["run_id"]
+    found = await client.info("server", target_nodes=RedisCluster.PRIMARIES)
     return sorted((name, told["run_id"]) for name, told in found.items())

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from tests.chaos.money import balances, expired, explained_debt, total, unexplained_debt
+from tests.chaos.money import alarms, balances, expired, explained_debt, total, unexplained_debt
 from tests.chaos.records import Books
 
 
@@ -42,7 +42,13 @@ def _overcharged(books: Books, *holders: str) -> int:
 
 def verdicts_of(books: Books) -> Mapping[str, int]:
     found = Counter(verdict.verdict for verdict in books.verdicts)
-    return {name: found[name] for name in ("ok", "unknown", "different")}
+    false, true = alarms(books)
+    return {
+        "ok": found["ok"],
+        "unknown": found["unknown"],
+        "different": len(false),
+        "of_a_loss": len(true),
+    }
 
 
 def table_of(books: Books) -> list[tuple[str, str]]:

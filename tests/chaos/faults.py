@@ -13,6 +13,7 @@ _NOWHERE = (
     "a charge that neither the journal nor Redis takes is dropped, though its gateway lives on:"
     " its answer is not finished, and nobody pays for what was delivered"
 )
+_NEEDS_CLUSTER = "on with --cluster"
 _LOSES = (
     "a gateway's journal is destroyed and a lagging replica promoted: what was in both alone is"
     " lost, as predicted; it has a schedule of its own"
@@ -27,6 +28,7 @@ class Role(StrEnum):
     REDIS = "redis"
     POSTGRES = "postgres"
     WIRE = "wire"
+    CLUSTER = "cluster"
     FLEET = "fleet"  # all gateways, one after the other
 
 
@@ -68,17 +70,26 @@ FAULTS: Mapping[str, FaultKind] = {
         FaultKind("redis_empty", Role.REDIS, (0, 500), off=_NEEDS_RECOVERY),
         FaultKind("redis_older", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
         FaultKind("replica_promoted", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
+        FaultKind("master_killed", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
+        FaultKind("master_failover", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
+        FaultKind("slots_moved", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
         FaultKind("journal_lost", Role.REDIS, (500, 3_000), off=_LOSES),
     )
 }
 DEFAULT: tuple[str, ...] = tuple(name for name, kind in FAULTS.items() if not kind.off)
+# No wire and no one disk is before a cluster, whose nodes tell their own addresses.
+ON_CLUSTER: tuple[str, ...] = tuple(
+    name
+    for name, kind in FAULTS.items()
+    if kind.role is Role.CLUSTER or (name in DEFAULT and kind.role is not Role.REDIS)
+)
 
 _FIRST_MS = 2_000
 _BETWEEN_MS = (400, 2_200)
 # A target is left alone between two faults. Redis needs it: what a full disk kept out of its file
 # is written a second after there is room, and a kill before that is another class of fault.
 _REST_MS = 2_500
-_FLEET_MS = 12_000
+_LASTS_LONG = {Role.FLEET: 12_000, Role.CLUSTER: 8_000}  # as long as it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +119,13 @@ def draw_schedule(
         lasts_ms = dice.randint(*kind.lasts_ms)
         free = [
             target
-            for target in targets[kind.role]
+            for target in targets.get(kind.role, ())
             if all(busy_until.get(t, 0) <= at_ms for t in _taken(kind, target, targets))
         ]
         if free:
             target = dice.choice(free)
             schedule.append(Fault(at_ms, kind.name, target, lasts_ms))
-            until_ms = at_ms + (_FLEET_MS if kind.role is Role.FLEET else lasts_ms) + _REST_MS
+            until_ms = at_ms + _LASTS_LONG.get(kind.role, lasts_ms) + _REST_MS
             busy_until |= dict.fromkeys(_taken(kind, target, targets), until_ms)
         at_ms += dice.randint(*_BETWEEN_MS)
     return schedule

@@ -9,8 +9,10 @@ from proxy.domain.clock import SystemClock
 from tests.chaos import disks, losses
 from tests.chaos.books import read_postgres
 from tests.chaos.clocks import STEPS_SECONDS, find_faketime
+from tests.chaos.cluster import ClusterMember
 from tests.chaos.faults import FAULTS, Fault, Role
 from tests.chaos.losses import take_journal
+from tests.chaos.members import StoreMember
 from tests.chaos.records import Disturbance, Loss
 from tests.chaos.wire import Mode, Wire
 from tests.chaos.world import World
@@ -83,6 +85,8 @@ class Injector:
                 return self._befall_store(fault, seconds)
             case Role.WIRE:
                 return _break(world.wires[fault.target], fault.kind, seconds)
+            case Role.CLUSTER:
+                return self._befall_cluster(fault.kind)
             case Role.FLEET:
                 return self._roll()
 
@@ -108,6 +112,7 @@ class Injector:
     async def _befall_store(self, fault: Fault, seconds: float) -> None:
         world = self._world
         store = world.redis if fault.target == "redis" else world.postgres
+        assert isinstance(store, StoreMember), "a cluster's faults are its own"
         match fault.kind:
             case "redis_kill" | "postgres_kill":
                 await store.kill_for(seconds)
@@ -122,8 +127,15 @@ class Injector:
             case _:
                 self.losses.append(await self._lose(fault.kind, seconds))
 
+    async def _befall_cluster(self, kind: str) -> None:
+        assert isinstance(self._world.redis, ClusterMember), "--cluster"
+        loss = await self._world.redis.befall(kind)
+        if loss is not None:
+            self.losses.append(loss)
+
     async def _lose(self, kind: str, seconds: float) -> Loss:
         redis, directory = self._world.redis, self._world.disk_of("redis")
+        assert isinstance(redis, StoreMember), "a cluster loses in ways of its own"
         match kind:
             case "redis_empty":
                 return await losses.empty(redis, directory, seconds)

@@ -83,18 +83,9 @@ async def _lose(
     found: list[Loss] = []
 
     async def replace() -> None:
-        had = await _autopsy(directory / _DATA)
-        has = RedisBook() if by is None else await _autopsy(by)
-        kept = {(entry.place, entry.request_id) for entry in has.entries}
-        lost = [entry for entry in had.entries if (entry.place, entry.request_id) not in kept]
-        loss = Loss(
-            kind,
-            _CLOCK.unix_ms(),
-            entries=lost,
-            holds=had.holds,
-            generations=had.generations,
-            kept=frozenset(entry.request_id for entry in has.entries),
-        )
+        had = await autopsy(directory / _DATA)
+        has = RedisBook() if by is None else await autopsy(by)
+        loss = lost_between(kind, _CLOCK.unix_ms(), had, has)
         found.append(await meanwhile(loss))
         _replace(directory / _DATA, by)
 
@@ -102,7 +93,19 @@ async def _lose(
     return found[0]
 
 
-async def _autopsy(data: Path) -> RedisBook:
+def lost_between(kind: str, at_ms: int, had: RedisBook, has: RedisBook) -> Loss:
+    kept = {(entry.place, entry.request_id) for entry in has.entries}
+    return Loss(
+        kind,
+        at_ms,
+        entries=[entry for entry in had.entries if (entry.place, entry.request_id) not in kept],
+        holds=had.holds,
+        generations=had.generations,
+        kept=frozenset(entry.request_id for entry in has.entries),
+    )
+
+
+async def autopsy(data: Path) -> RedisBook:
     """What a server finds in these files: its own copy of them, so that they stay as they are."""
     copy = data.with_name(f"{data.name}-autopsy")
     shutil.rmtree(copy, ignore_errors=True)

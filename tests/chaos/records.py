@@ -129,6 +129,7 @@ class Position:
     generation: int
     stream_id: str
     shard: int = 0
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

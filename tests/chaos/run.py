@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ STILL_SECONDS = 4.0
 QUIET_SECONDS_MAX = 60
 _CLIENTS_SECONDS = 60
 _POLL_SECONDS = 0.25
+_SHOWN_OF_EACH = 10
 _CLOCK = SystemClock()
 
 
@@ -134,10 +136,20 @@ def report(result: Result) -> list[str]:
     lines += [f"  {name.replace('_', ' '):32} {count}" for name, count in result.counts.items()]
     if result.violations:
         lines.append(f"VIOLATIONS: {len(result.violations)}")
-        lines += [f"  {violation}" for violation in result.violations[:40]]
+        lines += [f"  {violation}" for violation in _some_of_each(result.violations)]
     else:
         lines.append("the books agree")
     return lines
+
+
+def _some_of_each(violations: Sequence[Violation]) -> list[Violation]:
+    seen: Counter[str] = Counter()
+    shown = []
+    for violation in violations:
+        seen[violation.kind] += 1
+        if seen[violation.kind] <= _SHOWN_OF_EACH:
+            shown.append(violation)
+    return shown
 
 
 def _pairs(counts: Mapping[str, int]) -> str:

@@ -266,6 +266,18 @@ def test_a_false_alarm() -> None:
     assert kinds(books) == {("verify_alarm", "7")}
 
 
+def test_an_alarm_between_a_loss_and_its_recovery_is_true() -> None:
+    alarm = Verdict(1_700, "different", NANOS)
+    books = replace(lost(good(), "b"), verdicts=[alarm])
+    assert kinds(books) == set()
+    assert counts_of(books)["verdicts_of_a_loss"] == 1
+    assert kinds(replace(books, cursors=[Position(2, "0-0", at_ms=1_600)])) == {
+        ("verify_alarm", "1700")
+    }
+    before = replace(alarm, at_ms=1_400)
+    assert kinds(replace(books, verdicts=[before])) == {("verify_alarm", "1400")}
+
+
 def test_a_cursor_that_went_back() -> None:
     books = replace(good(), cursors=[Position(1, "10-0"), Position(1, "9-0")])
     assert kinds(books) == {("cursor_went_back", "9-0")}

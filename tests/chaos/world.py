@@ -26,6 +26,7 @@ from routing.money import Nanos
 from tests.chaos import disks
 from tests.chaos.clients import MODEL
 from tests.chaos.clocks import Clocks
+from tests.chaos.cluster import ClusterMember
 from tests.chaos.members import Member, Process, StoreMember
 from tests.chaos.wire import Wire, dial_port, dial_unix
 from tests.support.deployment import clean_environ
@@ -59,6 +60,7 @@ class Shape:
     clients: int = 24
     bug: str = ""
     shards: int = 1
+    is_cluster: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -66,13 +68,14 @@ class Shape:
 class World:
     directory: Path
     shape: Shape
-    redis: StoreMember
+    redis: StoreMember | ClusterMember
     postgres: StoreMember
     clocks: Clocks
     gateways: dict[str, Member] = field(default_factory=dict)
     workers: dict[str, Member] = field(default_factory=dict)
     wires: dict[str, Wire] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
+    accounts: list[str] = field(default_factory=list)
     poor: list[str] = field(default_factory=list)
     credited: dict[tuple[str, str], int] = field(default_factory=dict)
     environ: dict[str, str] = field(default_factory=dict)
@@ -154,7 +157,11 @@ async def open_world(directory: Path, shape: Shape) -> AsyncIterator[World]:
         stack.enter_context(disks.mounted(redis_dir))
         clocks = Clocks(directory)
         program = clocks.redis_program()
-        redis = StoreMember("redis", lambda: open_redis(redis_dir, binary=program))
+        redis: StoreMember | ClusterMember
+        if shape.is_cluster:
+            redis = ClusterMember(redis_dir, {})
+        else:
+            redis = StoreMember("redis", lambda: open_redis(redis_dir, binary=program))
         postgres = StoreMember(
             "postgres",
             lambda: open_postgres(directory / "postgres", settings=_POSTGRES_SETTINGS),
@@ -190,6 +197,7 @@ async def _make_account(world: World, store: Store, shard: int, nanos: int) -> s
     assert await store.accounts.create(account_id=account_id, email=email, shard=shard)
     await credit(store, None, account_id, Nanos(nanos), "first", "chaos", "the first credit")
     world.credited[str(account_id), "first"] = nanos
+    world.accounts.append(str(account_id))
     for _ in range(_KEYS_EACH):
         token = mint_key_token()
         secret_hash = KeyHasher(SECRET).hash(token.secret)
@@ -238,14 +246,12 @@ async def _add_gateway(stack: AsyncExitStack, world: World, name: str, provider_
 async def _environ_of(
     stack: AsyncExitStack, world: World, name: str, **settings: object
 ) -> dict[str, str]:
-    to_redis = Wire(f"{name}-redis", dial_unix(world.redis.url.removeprefix("unix://")))
     to_postgres = Wire(f"{name}-postgres", dial_unix(_postgres_socket(world.dsn)))
-    for wire in (to_redis, to_postgres):
-        await _add_wire(stack, world, wire)
+    await _add_wire(stack, world, to_postgres)
     secret = world.directory / "secret"
     secret.write_text(f"{SECRET}\n")
     named: dict[str, object] = {
-        "redis_url": f"redis://127.0.0.1:{to_redis.port}",
+        "redis_url": await _way_to_redis(stack, world, name),
         "database_url": f"postgresql://apilink@127.0.0.1:{to_postgres.port}/postgres?sslmode=disable",
         "secret_key_file": secret,
         "listen": "127.0.0.1:0",
@@ -257,6 +263,14 @@ async def _environ_of(
     environ = {f"APILINK_{key.upper()}": str(value) for key, value in named.items()}
     world.environ |= environ
     return {**world.environ, **world.clocks.environ_of(name)}
+
+
+async def _way_to_redis(stack: AsyncExitStack, world: World, name: str) -> str:
+    if world.shape.is_cluster:
+        return world.redis_url
+    wire = Wire(f"{name}-redis", dial_unix(world.redis_url.removeprefix("unix://")))
+    await _add_wire(stack, world, wire)
+    return f"redis://127.0.0.1:{wire.port}"
 
 
 async def _add_wire(stack: AsyncExitStack, world: World, wire: Wire) -> Wire:
