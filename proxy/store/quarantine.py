@@ -223,7 +223,7 @@ def _entry(row: Record) -> Quarantined:
 def _is_flushed_past(row: Record) -> bool:
     if row["entry_id"].startswith(_JOURNAL):
         return True
-    if row.get("generation", row["cursor_generation"]) != row["cursor_generation"]:
+    if row["generation"] != row["cursor_generation"]:
         return True  # its stream is over
     return stream_order(row["entry_id"]) <= stream_order(row["cursor_stream_id"])
 

@@ -1,8 +1,10 @@
 """Two `apilink work` on one shard: one flushes at a time, and the other is there when it dies."""
 
 import signal
+import time
 from typing import Any
 
+from proxy.ledger.opening import FLUSH_LEASE_SECONDS as LEASE_SECONDS
 from tests.support.deployment import CHAT, Deployment
 from tests.support.processes import Program, until
 
@@ -50,6 +52,27 @@ def test_a_second_worker_takes_over_from_one_that_was_killed(deployment: Deploym
     assert until(lambda: flusher(deployment) == first)
     deployment.assert_books_agree()
     assert workers[first].stop() == 0
+
+
+def test_one_that_is_told_to_stop_keeps_nobody_waiting(deployment: Deployment) -> None:
+    """It gives its lease up: the other flushes at once, not when the lease would have ended."""
+    workers = {
+        worker.pid: worker for worker in (deployment.start("work"), deployment.start("work"))
+    }
+    door = deployment.start_gateway().door()
+    for worker in workers.values():
+        worker.ready()
+    key = deployment.key()
+    assert door.chat(key, CHAT).status == 200
+    deployment.charged(key, door, rows=1)
+    first = workers.pop(flusher(deployment))
+    assert first.stop() == 0
+    began = time.monotonic()
+    assert door.chat(key, CHAT).status == 200
+    assert_nothing_twice(deployment.charged(key, door, rows=2))
+    assert time.monotonic() - began < LEASE_SECONDS / 3
+    assert flusher(deployment) in workers
+    deployment.assert_books_agree()
 
 
 def assert_nothing_twice(rows: list[dict[str, Any]]) -> None:
