@@ -8,11 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-_NEEDS_RECOVERY = "the product closes the shard and waits for an operator: no recovery yet"
-_NOWHERE = (
-    "a charge that neither the journal nor Redis takes is dropped, though its gateway lives on:"
-    " its answer is not finished, and nobody pays for what was delivered"
-)
 _NEEDS_CLUSTER = "on with --cluster"
 _LOSES = (
     "a gateway's journal is destroyed and a lagging replica promoted: what was in both alone is"
@@ -66,10 +61,10 @@ FAULTS: Mapping[str, FaultKind] = {
         FaultKind("clock_step", Role.GATEWAY, (500, 4_000)),
         FaultKind("worker_clock_step", Role.WORKER, (500, 4_000)),
         FaultKind("redis_clock_step", Role.REDIS, (500, 4_000)),
-        FaultKind("nowhere_to_write", Role.GATEWAY, (800, 2_500), off=_NOWHERE),
-        FaultKind("redis_empty", Role.REDIS, (0, 500), off=_NEEDS_RECOVERY),
-        FaultKind("redis_older", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
-        FaultKind("replica_promoted", Role.REDIS, (500, 3_000), off=_NEEDS_RECOVERY),
+        FaultKind("nowhere_to_write", Role.GATEWAY, (800, 2_500)),
+        FaultKind("redis_empty", Role.REDIS, (0, 500)),
+        FaultKind("redis_older", Role.REDIS, (500, 3_000)),
+        FaultKind("replica_promoted", Role.REDIS, (500, 3_000)),
         FaultKind("master_killed", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
         FaultKind("master_failover", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
         FaultKind("slots_moved", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
@@ -136,6 +131,6 @@ def _taken(kind: FaultKind, target: str, targets: Mapping[Role, Sequence[str]]) 
     away at once is `nowhere_to_write`, a class of its own."""
     if kind.role is Role.FLEET:
         return targets[Role.GATEWAY]
-    if kind.name == "journal_full":
+    if kind.name in ("journal_full", "nowhere_to_write"):
         return [target, f"{target}-redis", "redis"]
     return [target]

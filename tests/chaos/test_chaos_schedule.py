@@ -1,5 +1,5 @@
 from tests.chaos.__main__ import targets_of
-from tests.chaos.faults import DEFAULT, FAULTS, Role, draw_schedule
+from tests.chaos.faults import DEFAULT, FAULTS, ON_CLUSTER, Role, draw_schedule
 from tests.chaos.world import Shape
 
 TARGETS = targets_of(Shape())
@@ -26,7 +26,10 @@ def test_a_target_has_one_fault_at_a_time() -> None:
         targets = [fault.target]
         if fault.target == "all":
             targets = TARGETS[Role.GATEWAY]
-        elif fault.kind == "journal_full":  # its gateway needs Redis meanwhile
+        elif fault.kind in (
+            "journal_full",
+            "nowhere_to_write",
+        ):  # it takes its way to Redis
             targets += ["redis", f"{fault.target}-redis"]
         for target in targets:
             assert fault.at_ms >= until.get(target, 0), fault
@@ -37,8 +40,16 @@ def test_what_is_off_says_why() -> None:
     off = {name for name, kind in FAULTS.items() if kind.off}
     assert off.isdisjoint(DEFAULT)
     assert off | set(DEFAULT) == set(FAULTS)
-    recovery = {"redis_empty", "redis_older", "replica_promoted"}
-    assert off <= recovery | {"nowhere_to_write", "journal_lost"}  # shrinks, never grows
+    on_cluster = {name for name, kind in FAULTS.items() if kind.role is Role.CLUSTER}
+    assert off == on_cluster | {"journal_lost"}
+
+
+def test_a_cluster_has_faults_of_its_own() -> None:
+    targets = targets_of(Shape(is_cluster=True))
+    schedule = draw_schedule(1, 600, ON_CLUSTER, targets)
+    assert {fault.kind for fault in schedule} == set(ON_CLUSTER)
+    assert {"master_killed", "master_failover", "slots_moved"} <= set(ON_CLUSTER)
+    assert not any(fault.target.endswith("-redis") for fault in schedule)
 
 
 def test_without_faults_nothing_is_scheduled() -> None:
