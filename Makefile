@@ -27,7 +27,7 @@ lint: $(VENV)/.dev ## ruff, mypy and the layers
 bench: $(VENV)/.dev ## CPU per request and per chunk, beside nginx and bare aiohttp, in one run
 	$(BIN)/python -m tests.bench $(ARGS)
 
-chaos: $(VENV)/.dev ## faults at random for 3 minutes (SECONDS=3600 for a soak); then four books must agree
+chaos: $(VENV)/.dev ## faults at random for 3 minutes (SECONDS=1800: ten runs, ten seeds); then four books must agree
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),180) $(ARGS)
 
 lock: $(VENV)/.dev ## renew the lock files from pyproject.toml

@@ -181,6 +181,14 @@ def test_a_phantom_that_no_provider_saw() -> None:
     assert kinds(disturbed(books, ("wire_black_hole", "g0-provider"))) == set()
 
 
+def test_a_half_open_connection_waits_in_the_pool_for_its_request() -> None:
+    books = replace(broken(good(), "b"), provider=[served("a")])
+    late = [replace(c, began_ms=40_000, ended_ms=45_000) for c in books.clients]
+    books = replace(books, clients=late)
+    assert kinds(disturbed(books, ("wire_half_open", "g0-provider"))) == set()
+    assert kinds(disturbed(books, ("wire_cut", "g0-provider"))) == {("phantom", "id-b")}
+
+
 def test_orphans_of_nobody() -> None:
     books = books_of(row("a"), row("b"), row("c", 0, "orphaned", marker=None))
     assert kinds(books) == {("phantom", "orphans")}
