@@ -19,9 +19,10 @@ from proxy.domain.ids import mint_key_token, mint_uuid7
 from proxy.domain.outcome import Hold, Outcome
 from proxy.ledger.gateway_ledger import RedisLedger
 from proxy.ledger.slots import slot_of
+from proxy.vault import KeyHasher
 from routing.money import Nanos
 from tests.support.ledger_bench import charge_of
-from tests.support.platform import Platform
+from tests.support.platform import SECRET, Platform
 from tests.support.redis_cluster import RedisCluster
 
 SHARDS = 6
@@ -53,6 +54,7 @@ class ClusterWorld:
     cluster: RedisCluster
     platform: Platform
     keys: list[ApiKey] = field(default_factory=list)
+    tokens: dict[str, str] = field(default_factory=dict)  # key id → as a client sends it
 
     @property
     def ledger(self) -> RedisLedger:
@@ -65,17 +67,23 @@ class ClusterWorld:
         assert await store.accounts.create(account_id=account_id, email=email, shard=shard)
         given = await credit(store, wallets, account_id, Nanos(nanos), "r1", "test", "test")
         assert given.outcome is Outcome.OK
+        token = mint_key_token()
         key = ApiKey(
-            key_id=mint_key_token().key_id,
+            key_id=token.key_id,
             account_id=account_id,
             shard=shard,
             epoch=1,
-            secret_hash=b"0" * 32,
+            secret_hash=KeyHasher(SECRET).hash(token.secret),
             limits=KeyLimits(),
         )
+        self.tokens[key.key_id] = str(token)
         await store.keys.create(key)
         self.keys.append(key)
         return key
+
+    async def generations(self) -> dict[int, int]:
+        found = await self.platform.store.shards.all()
+        return {number: shard.generation for number, shard in found.items()}
 
     async def shard_of(self, key: ApiKey) -> int:
         """The cluster's, not the ledger's."""
@@ -97,6 +105,13 @@ class ClusterWorld:
                 if found is not None and not found.held_nanos:
                     return
                 await asyncio.sleep(0.01)
+
+    async def until_posted(self, count: int) -> None:
+        """Waits until so many charges are in Postgres, and fails where there are more."""
+        async with asyncio.timeout(QUIET_SECONDS):
+            while (found := sum(map(bool, (await self._rows()).values()))) < count:  # noqa: ASYNC110 - it is in Postgres
+                await asyncio.sleep(0.05)
+        assert found == count
 
     @asynccontextmanager
     async def load(self, tasks: int = 12) -> AsyncIterator[Load]:

@@ -162,13 +162,15 @@ class RedisCluster:
                 return ports.index(master[1]) % self.masters
         raise AssertionError(f"nobody has slot {slot}")
 
-    async def kill_master(self, number: int) -> None:
+    async def kill_master(
+        self, number: int, *, then: Callable[[int], Awaitable[None]] | None = None
+    ) -> None:
         """SIGKILL, and waits until a replica is the master. The dead one becomes a replica."""
         dead = await self.master(number)
         dead.kill()
         await self._taken_over(number, dead)
         dead.start()
-        await self.settled()
+        await (self.settled() if then is None else then(number))
 
     async def pause_master(self, number: int) -> None:
         """SIGSTOP: its connections stay, and nothing is answered. It wakes up as a replica."""
@@ -200,11 +202,13 @@ class RedisCluster:
         await new.says("CLUSTER", "SETSLOT", slot, "IMPORTING", old.id)
         await old.says("CLUSTER", "SETSLOT", slot, "MIGRATING", new.id)
         migration = Migration(slot, old, new)
-        yield migration
-        await migration.move_all()
-        masters = [await self.master(number) for number in range(self.masters)]
-        for node in (new, old, *(m for m in masters if m not in (new, old))):
-            await node.says("CLUSTER", "SETSLOT", slot, "NODE", new.id)
+        try:
+            yield migration
+        finally:
+            await migration.move_all()
+            masters = [await self.master(number) for number in range(self.masters)]
+            for node in (new, old, *(m for m in masters if m not in (new, old))):
+                await node.says("CLUSTER", "SETSLOT", slot, "NODE", new.id)
 
     async def reshard(
         self, slots: Iterable[int], source: int, target: int, *, pause_seconds: float = 0
@@ -250,6 +254,7 @@ class RedisCluster:
                 await node.says("CLIENT", "KILL", "TYPE", "master")
 
     async def catch_up(self, number: int) -> None:
+        await self.answers()
         for node in self.shard(number):
             await node.says("CONFIG", "SET", "masterauth", "")
         await self.settled()
