@@ -61,14 +61,14 @@ async def test_it_breaks_what_keeps_statements(empty: str) -> None:
     connections = [await asyncpg.connect(empty) for _ in range(4)]
 
     async def ask() -> None:
-        for _ in range(10):
+        while True:
             await asyncio.gather(*(connection.fetchval("SELECT 1") for connection in connections))
 
     try:
         with pytest.raises(
             (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
         ):
-            await ask()
+            await asyncio.wait_for(ask(), 20)
     finally:
         for connection in connections:
             connection.terminate()
