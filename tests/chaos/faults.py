@@ -76,7 +76,8 @@ DEFAULT: tuple[str, ...] = tuple(name for name, kind in FAULTS.items() if not ki
 ON_CLUSTER: tuple[str, ...] = tuple(
     name
     for name, kind in FAULTS.items()
-    if kind.role is Role.CLUSTER or (name in DEFAULT and kind.role is not Role.REDIS)
+    if kind.role is Role.CLUSTER
+    or (name in DEFAULT and kind.role is not Role.REDIS and name != "nowhere_to_write")
 )
 
 _FIRST_MS = 2_000

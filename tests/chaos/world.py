@@ -254,6 +254,7 @@ async def _environ_of(
         "redis_url": await _way_to_redis(stack, world, name),
         "database_url": f"postgresql://apilink@127.0.0.1:{to_postgres.port}/postgres?sslmode=disable",
         "secret_key_file": secret,
+        "shards": world.shape.shards,
         "listen": "127.0.0.1:0",
         "data_dir": world.directory / f"{name}-data",
         **SETTINGS,
