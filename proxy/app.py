@@ -1,22 +1,23 @@
-"""The composition root: the only place that builds things. No decisions here."""
+"""The composition root of a gateway; a worker's is `proxy.work`. No decisions here."""
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from proxy.billing.keys import publish_once
-from proxy.billing.restore import restore_balances
-from proxy.billing.sweep import sweep_once
-from proxy.billing.verify import Verification, verify
 from proxy.dialect.estimate import Estimator
 from proxy.dialect.select import path_of
 from proxy.domain.charge import Charge
 from proxy.domain.clock import Clock, SystemClock
-from proxy.domain.ports import Suspicion, Upstreams
+from proxy.domain.ports import Upstreams
 from proxy.domain.settings import Address, Settings
 from proxy.domain.usage import Usage
 from proxy.edge.authenticate import Authenticator
@@ -31,14 +32,10 @@ from proxy.http.admin import open_admin
 from proxy.http.app import App, make_app
 from proxy.http.ports import Parts
 from proxy.http.server import open_server
-from proxy.jobs.measuring import Measuring
 from proxy.jobs.reload import Reloading
-from proxy.jobs.republishing import Republishing
 from proxy.jobs.run import Job, running_jobs
-from proxy.jobs.verifying import Verifying
 from proxy.ledger.gateway_ledger import RedisLedger
-from proxy.ledger.opening import FLUSH_LEASE_SECONDS, open_ledger, open_worker_ledger
-from proxy.ledger.worker_ledger import WorkerLedger
+from proxy.ledger.opening import open_ledger
 from proxy.observe.log import log_charge, log_statement
 from proxy.observe.metrics import CONTENT_TYPE, Metrics
 from proxy.store.migrate import check_migrated
@@ -47,9 +44,7 @@ from proxy.upstream.client import HttpUpstreams, open_upstreams
 from proxy.vault import KeyHasher
 
 _SETTLE_SECONDS = 10  # after the last request, for charges that the ledger has not answered
-_EXPIRE_BATCH = 500
 _KEY_SECONDS = 5  # for Postgres, while a client waits
-_VERIFIED_BATCHES = 100  # of each chain, at every turn; `apilink ledger verify` takes more
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,139 +250,3 @@ def _gateway_jobs(
 async def _settled(ledger: RedisLedger) -> None:
     """What is not answered by then stays in the journal, and is settled from there."""
     await ledger.drain(seconds=_SETTLE_SECONDS)
-
-
-@asynccontextmanager
-async def open_worker(
-    settings: Settings,
-    *,
-    owner: str,
-    metrics: Metrics | None = None,
-    clock: Clock | None = None,
-) -> AsyncIterator[WorkerLedger]:
-    """Runs the jobs until left. Yields once every shard is open."""
-    clock = clock or SystemClock()
-    metrics = metrics or new_metrics()
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.database_url))
-        await check_migrated(store.database)
-        await store.deployment.check(shards=settings.shards)
-        await store.partitions.ensure_once(now_ms=clock.unix_ms())
-        ledger = await stack.enter_async_context(
-            open_worker_ledger(
-                redis_url=settings.redis_url,
-                directory=store.directory,
-                shards=store.shards,
-                flushes=store.flushes,
-                clock=clock,
-                restore=lambda wallets, shard: restore_balances(store, wallets, shard),
-                owner=owner,
-                lease_seconds=settings.lease_seconds,
-                timeout_ms=settings.ledger_timeout_ms,
-                flush_entries_max=settings.flush_entries_max,
-                flush_lease_seconds=min(settings.lease_seconds, FLUSH_LEASE_SECONDS),
-            )
-        )
-        await ledger.tend_shards_once()
-        jobs = _worker_jobs(settings, store, ledger, clock)
-        jobs += _watching_jobs(metrics, store, ledger, clock)
-        await stack.enter_async_context(running_jobs(jobs))
-        yield ledger
-
-
-def _worker_jobs(settings: Settings, store: Store, ledger: WorkerLedger, clock: Clock) -> list[Job]:
-    jobs = [
-        Job("tend_shards", interval_ms=250, timeout_seconds=300, step=ledger.tend_shards_once),
-        Job(
-            "republish",
-            interval_ms=1_000,
-            timeout_seconds=300,
-            step=Republishing(
-                lambda: ledger.memory,
-                lambda: publish_once(store, ledger.wallets.publish_key),
-                store.movements.redeliver_recent,
-                clock,
-            ).republish_once,
-        ),
-        Job(
-            "sweep_movements",
-            interval_ms=5_000,
-            timeout_seconds=60,
-            step=lambda: sweep_once(store, ledger.wallets),
-        ),
-        Job(
-            "ensure_partitions",
-            interval_ms=3_600_000,
-            timeout_seconds=60,
-            step=lambda: store.partitions.ensure_once(now_ms=clock.unix_ms()),
-        ),
-    ]
-    for shard in range(settings.shards):
-        jobs.append(_flush_job(settings, ledger, shard))
-        jobs.append(_expire_job(ledger, shard))
-        jobs.append(_sweep_job(ledger, shard))
-    return jobs
-
-
-def _watching_jobs(metrics: Metrics, store: Store, ledger: WorkerLedger, clock: Clock) -> list[Job]:
-    verifying = Verifying(
-        lambda: verify(store, ledger.wallets, chain_batches_max=_VERIFIED_BATCHES),
-        lambda shard: ledger.suspect(shard, Suspicion.POSTGRES),
-        clock,
-    )
-    measuring = Measuring(store.shards.cursors, ledger.wallets, clock)
-    _watch_worker(metrics, verifying, measuring)
-    return [
-        Job("measure", interval_ms=5_000, timeout_seconds=10, step=measuring.measure_once),
-        Job("verify", interval_ms=60_000, timeout_seconds=300, step=verifying.verify_once),
-    ]
-
-
-def _watch_worker(metrics: Metrics, verifying: Verifying, measuring: Measuring) -> None:
-    def last(of: Callable[[Verification], int]) -> Callable[[], float]:
-        return lambda: verifying.read(of)
-
-    metrics.watch(
-        {
-            "apilink_flush_lag_seconds": measuring.lag_seconds,
-            "apilink_unflushed_entries": measuring.entries,
-            "apilink_unflushed_nanos": last(lambda found: found.unflushed_nanos),
-            "apilink_quarantined_entries": last(lambda found: found.quarantined_entries),
-            "apilink_quarantined_nanos": last(lambda found: found.quarantined_nanos),
-            "apilink_debt_nanos": last(lambda found: found.debt_nanos),
-            "apilink_undelivered_nanos": last(lambda found: found.undelivered_nanos),
-            "apilink_ledger_difference_nanos": last(lambda found: found.total_difference_nanos),
-            "apilink_ledger_faults": last(lambda found: len(found.faults)),
-            "apilink_ledger_verdict": verifying.verdicts,
-            "apilink_ledger_verified_timestamp_seconds": verifying.known_seconds,
-        }
-    )
-
-
-def _flush_job(settings: Settings, ledger: WorkerLedger, shard: int) -> Job:
-    return Job(
-        f"flush_{shard}",
-        interval_ms=settings.flush_interval_ms,
-        timeout_seconds=60,
-        step=ledger.flusher(shard).flush_once,
-        full=settings.flush_entries_max,
-    )
-
-
-def _expire_job(ledger: WorkerLedger, shard: int) -> Job:
-    return Job(
-        f"expire_{shard}",
-        interval_ms=1_000,
-        timeout_seconds=30,
-        step=lambda: ledger.expire_once(shard, _EXPIRE_BATCH),
-        full=_EXPIRE_BATCH,
-    )
-
-
-def _sweep_job(ledger: WorkerLedger, shard: int) -> Job:
-    return Job(
-        f"sweep_{shard}",
-        interval_ms=1_000,
-        timeout_seconds=30,
-        step=lambda: ledger.sweep_once(shard),
-    )

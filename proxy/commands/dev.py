@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from proxy.app import new_metrics, open_gateway, open_metrics, open_worker
+from proxy.app import new_metrics, open_gateway, open_metrics
 from proxy.commands.context import fail, print_json
 from proxy.commands.loop import run_until_stopped
 from proxy.dev.binaries import NoServerError
@@ -40,6 +40,7 @@ from proxy.store.migrate import MigrationError, migrate
 from proxy.store.pool import open_store
 from proxy.upstream.credentials import Keyring
 from proxy.vault import KeyHasher
+from proxy.work import open_worker
 from routing.errors import ConfigError
 from routing.load import load_table
 from routing.table import RoutingTable

@@ -7,11 +7,12 @@ from contextlib import AsyncExitStack
 
 import click
 
-from proxy.app import new_metrics, open_metrics, open_worker
+from proxy.app import new_metrics, open_metrics
 from proxy.commands.boot import BootError, booting, said_of, settings_for_boot
 from proxy.commands.context import fail, print_json
 from proxy.commands.loop import freeze_boot_objects, run_until_stopped
 from proxy.observe.log import configure_logging
+from proxy.work import open_worker
 
 
 @click.command(epilog="Example: apilink work")

@@ -51,6 +51,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "apilink_open_requests": Watched("Requests that are being answered."),
     "apilink_open_holds": Watched("Reservations of this process that are not closed."),
     "apilink_ledger_connected": Watched("1 while the connection to Redis is up."),
+    "apilink_usage_partition_seconds": Watched("Until a usage row finds no partition."),
     "apilink_lost_shards": Watched("Shards that forgot settlements and wait for recovery."),
     "apilink_pump_backlog_settlements": Watched("Settlements Redis has not answered yet."),
     "apilink_settlements": Watched("Settlements that Redis answered.", is_counter=True),
@@ -58,7 +59,7 @@ WATCHED: Final[Mapping[str, Watched]] = {
         "Charges whose hold had expired: each may leave debt.", is_counter=True
     ),
     "apilink_stranded_settlements": Watched(
-        "Charges that only the recovery of their shard can post.", is_counter=True
+        "Charges of generations that are over, posted past Redis.", is_counter=True
     ),
     "apilink_unexpected_settlements": Watched(
         "Charges that ended in another way than they were recorded.", is_counter=True

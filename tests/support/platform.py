@@ -20,7 +20,7 @@ from uuid import UUID
 import aiohttp
 import orjson
 
-from proxy.app import RunningGateway, open_gateway, open_worker
+from proxy.app import RunningGateway, open_gateway
 from proxy.billing.credit import credit
 from proxy.billing.keys import revoke
 from proxy.billing.verify import Verification, verify
@@ -34,6 +34,7 @@ from proxy.edge.live_table import LiveTable
 from proxy.ledger.worker_ledger import WorkerLedger
 from proxy.store.pool import Store, open_store
 from proxy.vault import KeyHasher
+from proxy.work import open_worker
 from routing.load import load_table
 from routing.money import Nanos
 
