@@ -90,12 +90,13 @@ class ClusterMember:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def _move(self, number: int) -> None:
-        """To the next master: slots of the shards' keys, and others."""
-        source = await self.cluster.master(number)
-        with_keys = await self._slots_with_keys(source.port)
-        target = (number + 1) % _MASTERS
-        slots = with_keys[: len(with_keys) // 2 + 1]
-        await self.cluster.reshard(slots, number, target, pause_seconds=_MOVE_PAUSE_SECONDS)
+        """To the next master: slots with keys of shards, from the first master that has some."""
+        for source in (*range(number, _MASTERS), *range(number)):
+            slots = await self._slots_with_keys((await self.cluster.master(source)).port)
+            if slots:
+                target, moved = (source + 1) % _MASTERS, slots[: len(slots) // 2 + 1]
+                await self.cluster.reshard(moved, source, target, pause_seconds=_MOVE_PAUSE_SECONDS)
+                return
 
     async def _slots_with_keys(self, port: int) -> list[int]:
         async with Redis(host=HOST, port=port) as client:
