@@ -137,6 +137,8 @@ def _ledger_of(
         clock=clock,
         lease_seconds=settings.lease_seconds,
         timeout_ms=settings.ledger_timeout_ms,
+        journal_sync=settings.journal_sync,
+        durability=settings.ledger_durability,
         unflushed_entries_max=settings.unflushed_entries_max,
     )
 
@@ -223,6 +225,9 @@ def _watch_gateway(
             "apilink_stranded_settlements": lambda: counts.stranded,
             "apilink_unexpected_settlements": lambda: counts.unexpected,
             "apilink_dropped_releases": lambda: counts.dropped,
+            "apilink_unplaced_charges": lambda: ledger.unplaced,
+            "apilink_refused_charges": lambda: ledger.recorder_counts.refused,
+            "apilink_lost_charges": lambda: ledger.recorder_counts.lost,
             "apilink_journal_bytes": lambda: ledger.journal_bytes,
             "apilink_upstream_breaker_state": upstreams.breaker_states,
         }

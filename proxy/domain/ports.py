@@ -245,9 +245,7 @@ class Shards(Protocol):
     async def waited_for(self, shard: Shard, *, seconds: int) -> Sequence[str]:
         """Gateways seen in the last `seconds` that have not reported for this state."""
 
-    async def active_accounts(
-        self, shard: int, *, since: UUID, limit: int
-    ) -> Sequence[UUID]:
+    async def active_accounts(self, shard: int, *, since: UUID, limit: int) -> Sequence[UUID]:
         """Those with requests after this id."""
 
 

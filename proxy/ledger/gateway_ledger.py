@@ -13,11 +13,11 @@ from proxy.domain.ports import Flushes
 from proxy.ledger import calls
 from proxy.ledger.attendant import Attendant
 from proxy.ledger.core import Core
-from proxy.ledger.faults import AmbiguousError, RefusedError, as_unavailable
+from proxy.ledger.faults import AmbiguousError, NotSentError, RefusedError, as_unavailable
 from proxy.ledger.journals import Journals
 from proxy.ledger.lookups import Lookups
 from proxy.ledger.pump import PumpCounts, Settlement
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recorder import Recorder, RecorderCounts
 from proxy.ledger.replies import Seen, parse_outcome
 from proxy.ledger.wallets import RedisWallets
 from routing.money import Nanos
@@ -66,7 +66,16 @@ class RedisLedger:
     @property
     def backlog(self) -> int:
         """Recorded charges and releases in memory that the ledger has not answered yet."""
-        return self._pump.backlog
+        return self._pump.backlog + self._recorder.unplaced
+
+    @property
+    def unplaced(self) -> int:
+        """Charges that neither the journal's disk nor Redis has taken yet: an alarm."""
+        return self._recorder.unplaced
+
+    @property
+    def recorder_counts(self) -> RecorderCounts:
+        return self._recorder.counts
 
     @property
     def journal_bytes(self) -> int:
@@ -100,6 +109,8 @@ class RedisLedger:
         try:
             with as_unavailable():
                 self._tails.check(key.shard)
+                if not self._recorder.has_room:
+                    raise NotSentError("charges wait for a disk or Redis to take them")
                 return await self._reserve_or_load(key, request_id, amount_nanos, tokens)
         except asyncio.CancelledError:
             self._give_back(key, request_id)

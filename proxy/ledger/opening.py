@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from proxy.domain.clock import Clock
+from proxy.domain.durability import JournalSync, LedgerDurability
 from proxy.domain.errors import StoreUnavailableError
 from proxy.domain.ids import mint_uuid7
 from proxy.domain.ports import Directory, Flushes, Shards
 from proxy.ledger.address import parse_redis_url
 from proxy.ledger.attendant import Attendant
+from proxy.ledger.confirmations import open_confirmations
 from proxy.ledger.core import Core
 from proxy.ledger.faults import as_unavailable
 from proxy.ledger.gateway_ledger import RedisLedger
@@ -48,6 +50,8 @@ async def open_ledger(
     timeout_ms: int,
     unflushed_entries_max: int,
     queue_max: int = QUEUE_MAX,
+    journal_sync: JournalSync = JournalSync.AWAY,
+    durability: LedgerDurability = LedgerDurability.MEMORY,
     library: Library | None = None,
 ) -> AsyncIterator[RedisLedger]:
     """A gateway's ledger, with the journals of gateways that died here settled again.
@@ -56,15 +60,9 @@ async def open_ledger(
     start, LedgerSetupError where Redis would evict money, and ValueError for an impossible URL.
     """
     async with _open_calls(redis_url, shards, timeout_ms, library) as (link, generations, fenced):
+        lease_ms = lease_seconds * _MS
         core = _core_of(
-            link,
-            generations,
-            fenced,
-            directory,
-            clock,
-            lease_ms=lease_seconds * _MS,
-            timeout_ms=timeout_ms,
-            queue_max=queue_max,
+            link, generations, fenced, directory, clock, lease_ms, timeout_ms, queue_max
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(core.loader.close)
@@ -73,13 +71,20 @@ async def open_ledger(
             own = Journal(data_dir / JOURNAL_DIR, core.incarnation)
             journals = Journals(data_dir / JOURNAL_DIR, own, fenced)
             stack.callback(journals.close)
-            recorder = Recorder(own, core.pump, link, generation_of=generations.find)
+            confirmations = await stack.enter_async_context(
+                open_confirmations(parse_redis_url(redis_url), durability)
+            )
+            recorder = Recorder(
+                own,
+                core.pump,
+                link,
+                generation_of=generations.find,
+                journal_sync=journal_sync,
+                confirmations=confirmations,
+            )
             _close_in_order(stack, core.pump, recorder, core.keeper)
             core.keeper.start()
-            journals.adopt(core.pump)
-            attendant = Attendant(core, recorder, journals, shards=shards, flushes=flushes)
-            stack.push_async_callback(attendant.close)
-            await attendant.start()
+            attendant = await _attended(stack, core, recorder, journals, shards, flushes)
             yield RedisLedger(
                 core,
                 recorder=recorder,
@@ -87,7 +92,7 @@ async def open_ledger(
                 attendant=attendant,
                 wallets=RedisWallets(link, fenced),
                 clock=clock,
-                lease_ms=lease_seconds * _MS,
+                lease_ms=lease_ms,
                 timeout_ms=timeout_ms,
                 unflushed_entries_max=unflushed_entries_max,
             )
@@ -99,7 +104,6 @@ def _core_of(
     fenced: FencedCalls,
     directory: Directory,
     clock: Clock,
-    *,
     lease_ms: int,
     timeout_ms: int,
     queue_max: int,
@@ -123,6 +127,22 @@ def _core_of(
         tails=tails,
         keeper=keeper,
     )
+
+
+async def _attended(
+    stack: AsyncExitStack,
+    core: Core,
+    recorder: Recorder,
+    journals: Journals,
+    shards: Shards,
+    flushes: Flushes,
+) -> Attendant:
+    """What others left here is settled from now on, or posted."""
+    journals.adopt(core.pump)
+    attendant = Attendant(core, recorder, journals, shards=shards, flushes=flushes)
+    stack.push_async_callback(attendant.close)
+    await attendant.start()
+    return attendant
 
 
 def _close_in_order(stack: AsyncExitStack, pump: Pump, recorder: Recorder, keeper: Keeper) -> None:

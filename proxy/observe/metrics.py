@@ -67,6 +67,13 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "apilink_dropped_releases": Watched(
         "Releases left to the end of their lease.", is_counter=True
     ),
+    "apilink_unplaced_charges": Watched("Charges that wait for a disk or Redis to take them."),
+    "apilink_refused_charges": Watched(
+        "Charges that the disk did not take at first.", is_counter=True
+    ),
+    "apilink_lost_charges": Watched(
+        "Charges that nothing had taken when their gateway stopped.", is_counter=True
+    ),
     "apilink_journal_bytes": Watched("Journals that this process answers for, on its disk."),
     "apilink_upstream_breaker_state": Watched(
         "0 closed, 1 half open, 2 open: the upstream is left alone.", "upstream"
