@@ -13,6 +13,7 @@ from proxy.billing.verify import verify as verify_all
 from proxy.commands.books import balance, close, trial_balance
 from proxy.commands.context import data_dir_option, json_option, print_json
 from proxy.commands.quarantine import quarantine
+from proxy.commands.rebuild import rebuild
 from proxy.commands.stores import (
     EXIT_AWAY,
     EXIT_REFUSED,
@@ -39,6 +40,7 @@ def ledger() -> None:
 ledger.add_command(close)
 ledger.add_command(trial_balance)
 ledger.add_command(balance)
+ledger.add_command(rebuild)
 ledger.add_command(quarantine)
 
 
