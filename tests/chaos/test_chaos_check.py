@@ -7,107 +7,31 @@ from typing import Any
 import pytest
 
 from tests.chaos.check import check
-from tests.chaos.counts import counts_of
+from tests.chaos.made_books import (
+    ACCOUNT,
+    CREDIT,
+    KEY,
+    NANOS,
+    books_of,
+    broken,
+    disturbed,
+    entry,
+    good,
+    in_postgres,
+    in_redis,
+    kinds,
+    received,
+    row,
+    served,
+)
 from tests.chaos.money import explained_debt
 from tests.chaos.records import (
     Books,
     Credits,
-    Disturbance,
-    Entry,
-    Loss,
     Position,
-    PostgresBook,
-    Received,
-    RedisBook,
-    Row,
-    Served,
     Verdict,
     Wallet,
 )
-
-ACCOUNT, KEY = "account", "key"
-CREDIT = 1_000_000
-# 10 tokens in, 20 out.
-NANOS = 10 * 1_000 + 20 * 2_000
-
-
-def served(marker: str, *, finished: bool = True) -> Served:
-    return Served(marker, 10, 20, finished)
-
-
-def received(marker: str, *, complete: bool = True) -> Received:
-    return Received(
-        marker,
-        gateway="g0",
-        began_ms=1_000,
-        ended_ms=2_000,
-        status=200,
-        request_id=f"id-{marker}",
-        is_complete=complete,
-        stated_nanos=NANOS if complete else None,
-    )
-
-
-def row(name: str, nanos: int = NANOS, status: str = "ok", **changes: Any) -> Row:
-    source = "none" if status == "orphaned" else "reported"
-    made = Row(f"id-{name}", ACCOUNT, KEY, 0, nanos, 90_000, status, source, name)
-    return replace(made, **changes)
-
-
-def entry(marker: str, nanos: int = NANOS, status: str = "ok", number: int = 0) -> Entry:
-    return Entry(f"1-{number}", f"id-{marker}", ACCOUNT, nanos, status, marker)
-
-
-def books_of(*rows: Row, **changes: Any) -> Books:
-    """Two complete requests and whatever rows there are; all sums follow from the rows."""
-    spent = sum(row.charged_nanos for row in rows)
-    entries = [entry(row.request_id[3:], row.charged_nanos, row.status) for row in rows]
-    balance = CREDIT - spent
-    redis = RedisBook(wallets={ACCOUNT: Wallet(balance)}, keys_held={KEY: 0}, entries=entries)
-    postgres = PostgresBook(
-        rows=rows,
-        wallets={ACCOUNT: balance},
-        owed={ACCOUNT: balance},
-        movements={(ACCOUNT, "first"): CREDIT},
-        key_spend={(KEY, 0): spent},
-    )
-    made = Books(
-        provider=[served("a"), served("b")],
-        clients=[received("a"), received("b")],
-        redis=redis,
-        postgres=postgres,
-        credits=Credits(confirmed={(ACCOUNT, "first"): CREDIT}),
-        verdicts=[Verdict(1, "ok"), Verdict(2, "unknown")],
-        cursors=[Position(1, at) for at in ("1-0", "1-5", "1-5", "2-0")],
-    )
-    return replace(made, **changes)
-
-
-def good() -> Books:
-    return books_of(row("a"), row("b"))
-
-
-def kinds(books: Books) -> set[tuple[str, str]]:
-    return {(violation.kind, violation.subject) for violation in check(books)}
-
-
-def in_redis(books: Books, **changes: Any) -> Books:
-    return replace(books, redis=replace(books.redis, **changes))
-
-
-def in_postgres(books: Books, **changes: Any) -> Books:
-    return replace(books, postgres=replace(books.postgres, **changes))
-
-
-def disturbed(books: Books, *kinds_and_targets: tuple[str, str]) -> Books:
-    found = [Disturbance(kind, target, 1_500, 1_600) for kind, target in kinds_and_targets]
-    return replace(books, disturbances=found)
-
-
-def broken(books: Books, marker: str) -> Books:
-    """Its client did not get to the end."""
-    clients = [c for c in books.clients if c.marker != marker]
-    return replace(books, clients=[*clients, received(marker, complete=False)])
 
 
 def test_books_that_agree() -> None:
@@ -274,18 +198,6 @@ def test_a_false_alarm() -> None:
     assert kinds(books) == {("verify_alarm", "7")}
 
 
-def test_an_alarm_between_a_loss_and_its_recovery_is_true() -> None:
-    alarm = Verdict(1_700, "different", NANOS)
-    books = replace(lost(good(), "b"), verdicts=[alarm])
-    assert kinds(books) == set()
-    assert counts_of(books)["verdicts_of_a_loss"] == 1
-    assert kinds(replace(books, cursors=[Position(2, "0-0", at_ms=1_600)])) == {
-        ("verify_alarm", "1700")
-    }
-    before = replace(alarm, at_ms=1_400)
-    assert kinds(replace(books, verdicts=[before])) == {("verify_alarm", "1400")}
-
-
 def test_a_cursor_that_went_back() -> None:
     books = replace(good(), cursors=[Position(1, "10-0"), Position(1, "9-0")])
     assert kinds(books) == {("cursor_went_back", "9-0")}
@@ -298,115 +210,6 @@ def test_a_new_generation_has_a_stream_of_its_own() -> None:
     assert kinds(books) == {("cursor_went_back", "10-0")}
     books = replace(good(), cursors=[Position(1, "10-0", shard=0), Position(1, "9-0", shard=1)])
     assert kinds(books) == set()
-
-
-# A store that lost something
-
-
-def lost(books: Books, *markers: str, holds: tuple[str, ...] = (), **changes: Any) -> Books:
-    """A replica without these entries took over."""
-    entries = [e for e in books.redis.entries if e.marker in markers]
-    kept = [e for e in books.redis.entries if e.marker not in markers]
-    held = {f"id-{marker}": NANOS for marker in holds}
-    loss = Loss("replica_promoted", 1_500, entries, held, generations={0: 1}, **changes)
-    return in_redis(replace(books, losses=[loss]), entries=kept)
-
-
-def indebted(books: Books, held_nanos: int = NANOS) -> Books:
-    """Its account was credited with one charge less than it has."""
-    rows = [replace(row, hold_nanos=held_nanos) for row in books.postgres.rows]
-    wallet = {ACCOUNT: -NANOS}
-    movements = {(ACCOUNT, "first"): NANOS}
-    books = in_postgres(books, rows=rows, wallets=wallet, owed=wallet, movements=movements)
-    books = in_redis(books, wallets={ACCOUNT: Wallet(-NANOS)})
-    return replace(books, credits=Credits(confirmed=movements))
-
-
-def recovered(books: Books) -> Books:
-    return in_postgres(books, generations={0: 2})
-
-
-def test_a_lost_entry_must_come_back_from_a_journal() -> None:
-    assert kinds(lost(good(), "b")) == set()
-    books = books_of(row("a"))
-    books = in_redis(books, entries=[*books.redis.entries, entry("b")])
-    assert kinds(lost(books, "b")) == {("not_flushed", "id-b"), ("not_charged", "b")}
-
-
-def test_a_lost_entry_of_an_orphan_is_nobodys() -> None:
-    books = broken(books_of(row("a")), "b")
-    books = in_redis(books, entries=[*books.redis.entries, entry("b", 0, "orphaned")])
-    books = disturbed(books, ("gateway_kill", "g0"))
-    assert kinds(books) == {("not_flushed", "id-b")}
-    assert kinds(lost(books, "b")) == set()
-
-
-def test_what_was_settled_again_after_its_entry_was_lost_is_charged_once() -> None:
-    books = lost(good(), "b")
-    again = replace(entry("b"), stream_id="2-0")
-    assert kinds(in_redis(books, entries=[*books.redis.entries, again])) == set()
-    both = [*books.redis.entries, again, replace(again, stream_id="3-0")]
-    assert kinds(in_redis(books, entries=both)) == {("charged_twice", "id-b")}
-
-
-def test_an_entry_that_was_trimmed_still_counts() -> None:
-    books = good()
-    copied = [*books.redis.entries, replace(entry("b"), stream_id="0-7")]
-    assert kinds(replace(books, seen=copied)) == {("charged_twice", "id-b")}
-    copied = [entry("c")]
-    assert kinds(replace(books, seen=copied)) == {("not_flushed", "id-c")}
-
-
-def test_a_late_debit_is_no_second_charge() -> None:
-    books = in_postgres(lost(good(), "b"), late_debits={(ACCOUNT, "late:7"): -NANOS})
-    assert kinds(books) == set()
-    assert kinds(replace(books, losses=[])) == {("late_debit", ACCOUNT)}
-
-
-def test_charges_that_a_store_forgot_explain_as_much_debt() -> None:
-    books = recovered(indebted(good()))
-    assert kinds(books) == {("debt_unexplained", ACCOUNT)}
-    assert kinds(lost(books, "b")) == set()
-    cheaper = lost(books, "b")
-    (loss,) = cheaper.losses
-    almost = replace(loss, entries=[replace(e, charged_nanos=NANOS - 1) for e in loss.entries])
-    assert ("debt_unexplained", ACCOUNT) in kinds(replace(cheaper, losses=[almost]))
-
-
-def test_a_lost_hold_explains_debt_only_where_nobody_could_take_it_again() -> None:
-    books = lost(recovered(indebted(good())), holds=("b",))
-    assert kinds(books) == {("debt_unexplained", ACCOUNT)}
-    assert kinds(disturbed(books, ("gateway_pause", "g0"))) == set()
-    assert kinds(disturbed(books, ("gateway_pause", "g1"))) == {("debt_unexplained", ACCOUNT)}
-    # Without a recovery nobody asked for it until its next renewal.
-    assert kinds(in_postgres(books, generations={0: 1})) == set()
-
-
-def test_only_what_was_predicted_may_be_lost_for_good() -> None:
-    books = lost(books_of(row("a")), requests=frozenset({"id-b"}))
-    assert kinds(books) == set()
-    assert counts_of(books)["lost_as_predicted"] == 1
-    assert counts_of(books)["complete_and_not_charged"] == 0
-    other = lost(books_of(row("a")), requests=frozenset({"id-c"}))
-    assert kinds(other) == {("not_charged", "b")}
-
-
-def test_the_counts_of_books_that_agree_are_zero() -> None:
-    counts = counts_of(good())
-    named = ("tries", "complete", "verdicts_ok", "verdicts_unknown")
-    assert {name: counts[name] for name in named} == dict(zip(named, (2, 2, 1, 1), strict=True))
-    assert not any(count for name, count in counts.items() if name not in named)
-
-
-def test_each_count_tells_its_own_fault() -> None:
-    doubled = counts_of(books_of(row("a"), row("b"), row("b", request_id="id-c")))
-    assert doubled["charged_twice_in_usage"] == 1
-    assert counts_of(books_of(row("a")))["complete_and_not_charged"] == 1
-    short = in_redis(good(), wallets={ACCOUNT: Wallet(CREDIT - 3 * NANOS)}, holds={"id-b": 5})
-    counts = counts_of(short)
-    assert (counts["charged_twice_in_wallet"], counts["difference_nanos"]) == (1, NANOS)
-    assert (counts["charged_twice_in_books"], counts["holds_left"]) == (0, 1)
-    assert counts_of(indebted(good()))["unexplained_debt_nanos"] == NANOS
 
 
 def test_quarantine_is_told() -> None:
