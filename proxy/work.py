@@ -21,6 +21,7 @@ from proxy.jobs.republishing import Republishing
 from proxy.jobs.run import Job, running_jobs
 from proxy.jobs.verifying import Verifying
 from proxy.ledger.opening import FLUSH_LEASE_SECONDS, open_worker_ledger
+from proxy.ledger.recovery import LIVE_SECONDS
 from proxy.ledger.worker_ledger import WorkerLedger
 from proxy.observe.metrics import Metrics
 from proxy.store.migrate import check_migrated
@@ -28,6 +29,7 @@ from proxy.store.pool import Store, open_store
 
 _EXPIRE_BATCH = 500
 _TEND_MS = 250
+_SEEN_SECONDS_MIN = 3  # gateways say once a second that they live
 _VERIFIED_BATCHES = 100  # of each chain, at every turn; `apilink ledger verify` takes more
 
 
@@ -60,6 +62,7 @@ async def open_worker(
                 timeout_ms=settings.ledger_timeout_ms,
                 flush_entries_max=settings.flush_entries_max,
                 flush_lease_seconds=min(settings.lease_seconds, FLUSH_LEASE_SECONDS),
+                live_seconds=min(max(settings.lease_seconds, _SEEN_SECONDS_MIN), LIVE_SECONDS),
             )
         )
         await _opened(ledger, settings)
