@@ -23,7 +23,7 @@ Send = Callable[["asyncio.Future[Any]", Command], None]
 class _Repeat:
     command: Command
     refused: RefusedError
-    until: float  # of the loop's time
+    until_ms: int  # of the loop's time
     tries: int = 0
     was_passed_on: bool = False
     timer: asyncio.TimerHandle | None = None
@@ -72,8 +72,8 @@ class Repeats:
         if repeat is None:
             if len(self._repeats) >= self._repeats_max:
                 return None
-            until = future.get_loop().time() + self._timeout_ms / _MS
-            repeat = self._repeats[future] = _Repeat(command, refused, until)
+            until_ms = _now_ms(future.get_loop()) + self._timeout_ms
+            repeat = self._repeats[future] = _Repeat(command, refused, until_ms)
             future.add_done_callback(self._forget)
         repeat.refused = refused
         return repeat
@@ -85,7 +85,7 @@ class Repeats:
 
     def _wait(self, future: "asyncio.Future[Any]", repeat: _Repeat) -> bool:
         loop = future.get_loop()
-        if repeat.tries == len(DELAYS_MS) or loop.time() > repeat.until:
+        if repeat.tries == len(DELAYS_MS) or _now_ms(loop) > repeat.until_ms:
             return False
         delay_ms = DELAYS_MS[repeat.tries]
         repeat.tries += 1
@@ -106,3 +106,7 @@ class Repeats:
 def _fail(future: "asyncio.Future[Any]", refused: RefusedError) -> None:
     if not future.done():
         future.set_exception(refused)
+
+
+def _now_ms(loop: asyncio.AbstractEventLoop) -> int:
+    return int(loop.time() * _MS)

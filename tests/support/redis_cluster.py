@@ -21,7 +21,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +100,12 @@ class Node:
 
     async def info(self) -> dict[str, str]:
         """What it says of the cluster and of its replication."""
-        found = await self.says("CLUSTER", "INFO")
-        lines = found if isinstance(found, dict) else _pairs(found)
-        return {**lines, **await self.says("INFO", "replication")}
+        cluster = await _raw(self.port, "CLUSTER", "INFO")
+        return _pairs(cluster) | _pairs(await _raw(self.port, "INFO", "replication"))
 
 
-def _pairs(text: str | bytes) -> dict[str, str]:
-    decoded = text.decode() if isinstance(text, bytes) else text
-    return dict(line.split(":", 1) for line in decoded.splitlines() if ":" in line)
+def _pairs(text: bytes) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
 
 
 @dataclass(slots=True)
@@ -137,7 +135,6 @@ class Migration:
 class RedisCluster:
     nodes: list[Node]
     masters: int
-    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -298,9 +295,8 @@ class RedisCluster:
         return True
 
     async def _all_met(self) -> bool:
-        known = [await node.says("CLUSTER", "NODES") for node in self.nodes]
-        wanted = {node.id for node in self.nodes}
-        return all(wanted <= set(_ids(found)) for found in known)
+        known = [await _raw(node.port, "CLUSTER", "NODES") for node in self.nodes]
+        return all(node.id.encode() in found for node in self.nodes for found in known)
 
     async def _slots(self) -> Sequence[Any]:
         node = next(node for node in self.nodes if node.is_running)
@@ -331,12 +327,6 @@ async def _raw(port: int, *command: str) -> Any:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _ids(nodes: Any) -> Iterable[str]:
-    if isinstance(nodes, dict):
-        return [found["node_id"] for found in nodes.values()]
-    return [line.split(" ", 1)[0] for line in _text(nodes).splitlines()]
 
 
 async def _any_is_master(nodes: Sequence[Node]) -> bool:
