@@ -177,8 +177,14 @@ async def _compare(store: Store, wallets: Wallets, position: Position) -> _Compa
 
 
 async def _charged_since(wallets: Wallets, position: Position, state: WalletState) -> int:
+    """Raises LedgerUnavailableError where the stream has lost what Postgres stands on: until the
+    shard is recovered, its wallets are of another moment."""
     after, until = position.cursor, state.last_stream_id
-    if stream_order(until) <= stream_order(after.stream_id):
+    if stream_order(until) < stream_order(after.stream_id):
+        raise LedgerUnavailableError(
+            f"shard {position.shard} has lost its tail", retry_after_seconds=1
+        )
+    if stream_order(until) == stream_order(after.stream_id):
         return 0
     return await wallets.charged_between(position.account_id, position.shard, after, until)
 

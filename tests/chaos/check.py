@@ -293,7 +293,7 @@ class Checker:
 
     def _verdicts(self) -> Iterator[Violation]:
         """(f) Verification beside the traffic says ok or unknown, unless something is lost."""
-        for verdict in alarms(self._books)[0]:
+        for verdict in alarms(self._books):
             detail = f"{verdict.difference_nanos} nanos; {'; '.join(verdict.faults)}"
             yield Violation("verify_alarm", str(verdict.at_ms), detail)
 

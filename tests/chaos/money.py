@@ -8,7 +8,6 @@ from tests.chaos.records import Books, Loss, Received, Row, Verdict
 
 # A request may outlive its client's interest: it drains, and its lease runs out.
 LIFE_MS = 15_000
-_NOTICED_MS = 10_000
 _RECOVERY_MS = 30_000  # no loss takes longer to be noticed and recovered
 
 
@@ -125,25 +124,10 @@ def _was_disturbed(books: Books, gateway: str, begin_ms: int, end_ms: int) -> bo
     )
 
 
-def alarms(books: Books) -> tuple[list[Verdict], list[Verdict]]:
-    """Verdicts that something differs: false ones; and true ones, of a store that had lost
-    something which nobody had noticed yet."""
-    different = [v for v in books.verdicts if v.verdict not in ("ok", "unknown")]
-    windows = [(loss.at_ms, _recovered_at_ms(books, loss)) for loss in books.losses]
-    true = [v for v in different if any(a <= v.at_ms <= b for a, b in windows)]
-    return [v for v in different if v not in true], true
-
-
-def _recovered_at_ms(books: Books, loss: Loss) -> int:
-    """When a higher generation was seen first of the shard that took longest."""
-    limit_ms = loss.at_ms + _NOTICED_MS
-    seen = [
-        min(
-            (p.at_ms for p in books.cursors if p.shard == s and p.generation > at), default=limit_ms
-        )
-        for s, at in loss.generations.items()
-    ]
-    return min(limit_ms, max(seen, default=limit_ms))
+def alarms(books: Books) -> list[Verdict]:
+    """Verdicts that something differs: none is true. A store that has lost something reads
+    `unknown` until it is recovered."""
+    return [v for v in books.verdicts if v.verdict not in ("ok", "unknown")]
 
 
 def total(reasons: Iterable[Counter[str]]) -> Counter[str]:

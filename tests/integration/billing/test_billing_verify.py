@@ -10,8 +10,8 @@ from redis.retry import Retry
 from proxy.billing.credit import credit
 from proxy.billing.verify import Verdict, verify
 from proxy.dev.servers import run_redis
-from proxy.ledger.calls import ShardKeys
 from proxy.domain.ports import Cursor
+from proxy.ledger.calls import ShardKeys
 from proxy.store.pool import Store, open_store
 from routing.money import Nanos
 from tests.support.databases import execute
@@ -121,6 +121,26 @@ async def test_quarantined_amounts_are_a_term_below_and_above_the_cursor(
     await world.store.flushes.quarantine(0, Cursor(2, state.last_stream_id), raw, "set aside early")
     found = await verify(world.store, world.wallets)
     assert (found.verdict, found.quarantined_nanos) == (Verdict.OK, 70)
+
+
+async def test_a_store_that_lost_its_tail_is_unknown_until_it_is_recovered(
+    world: MoneyWorld, make_account: MakeAccount
+) -> None:
+    """As after a failover to a replica that lagged: its wallets are of an earlier moment."""
+    account_id = await _funded(world, make_account)
+    key = await world.key_of(account_id)
+    await world.charge(key, 70)
+    await world.flush()
+    client = redis.Redis.from_url(world.redis_url, protocol=2)
+    older = {name: client.dump(name) for name in client.keys("al:*")}
+    await world.charge(key, 5)
+    await world.flush()
+    client.flushdb()
+    for name, dumped in older.items():
+        client.restore(name, 0, dumped)
+    client.close()
+    found = await verify(world.store, world.wallets)
+    assert (found.verdict, found.away) == (Verdict.UNKNOWN, "the ledger: shard 0 has lost its tail")
 
 
 async def test_movements_on_their_way_are_no_difference(
