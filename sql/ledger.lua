@@ -310,16 +310,21 @@ end
 local function forget_old(shard_name, done, ended, shard, count_max)
   local old = redis.call('ZRANGEBYSCORE', ended, '-inf', text(shard.now - MARK_MS),
     'LIMIT', 0, count_max)
+  if #old == 0 then
+    return
+  end
   local latest = shard.forgotten
   for _, id in ipairs(old) do
-    redis.call('HDEL', done, id)
-    redis.call('ZREM', ended, id)
     latest = math.max(latest, id_ms(id))
   end
+  -- A key that a call may have emptied is not touched again: while its slot is moved to another
+  -- node, the server ends the function there, halfway.
   if latest > shard.forgotten then
     shard.forgotten = latest
     redis.call('HSET', shard_name, 'forgotten_ms', text(latest))
   end
+  redis.call('HDEL', done, unpack(old))
+  redis.call('ZREM', ended, unpack(old))
 end
 
 local function mark(shard_name, done, ended, request_id, how, shard)

@@ -70,7 +70,8 @@ class FencedCalls:
 
     @property
     def is_up(self) -> bool:
-        return self._link.is_up
+        """Of a cluster: some of its masters."""
+        return self._link.is_partly_up
 
     async def call(self, shard: int, command: Callable[[int], Command]) -> Any:
         """Raises LedgerFault, or StoreUnavailableError where the look-up fails."""
