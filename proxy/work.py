@@ -103,6 +103,12 @@ def _worker_jobs(settings: Settings, store: Store, ledger: WorkerLedger, clock: 
             step=lambda: sweep_once(store, ledger.wallets),
         ),
         Job(
+            "forget_gateways",
+            interval_ms=3_600_000,
+            timeout_seconds=60,
+            step=store.shards.forget_gateways,
+        ),
+        Job(
             "ensure_partitions",
             interval_ms=3_600_000,
             timeout_seconds=60,

@@ -36,6 +36,7 @@ class Queries:
     find_posted: str
     find_price_revision: str
     find_usage: str
+    forget_gateways: str
     insert_account: str
     insert_batch: str
     insert_close: str

@@ -53,6 +53,10 @@ class PostgresShards:
     async def leave(self, incarnations: Iterable[str]) -> None:
         await self._database.execute(self._queries.leave_gateways, sorted(incarnations))
 
+    async def forget_gateways(self) -> None:
+        """Those that nobody has seen for a day."""
+        await self._database.execute(self._queries.forget_gateways)
+
     async def report(self, incarnation: str, shard: Shard) -> None:
         await self._database.execute(
             self._queries.insert_gateway_step,

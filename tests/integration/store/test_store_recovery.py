@@ -145,3 +145,16 @@ async def test_a_flusher_gives_up_its_own_lease_only(store: Store) -> None:
     assert await store.flushes.acquire(0, "second", 60) is None
     await store.flushes.give_up(0, "first")
     assert await store.flushes.acquire(0, "second", 60) is not None
+
+
+async def test_gateways_that_nobody_sees_any_more_are_forgotten(store: Store) -> None:
+    shard = await _shard(store)
+    for name in ("gone", "alive"):
+        await store.shards.attend(name)
+        await store.shards.report(name, shard)
+    await store.database.execute(
+        "UPDATE gateways SET seen_at = now() - interval '25 hours' WHERE incarnation = 'gone'"
+    )
+    await store.shards.forget_gateways()
+    left = await store.database.fetch("SELECT incarnation FROM gateway_steps")
+    assert [row["incarnation"] for row in left] == ["alive"]
