@@ -14,7 +14,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,10 +106,12 @@ class Deployment:
     store: Store
     dsn: str
     routing: Path
-    _portal: BlockingPortal
+    portal: BlockingPortal
     _held: Held
     _sockets: ExitStack
     programs: list[Program] = field(default_factory=list)
+    # By the program's first word: what starts it and becomes it.
+    launchers: dict[str, Sequence[object]] = field(default_factory=dict)
 
     # Processes
 
@@ -124,14 +126,22 @@ class Deployment:
         """Several share a port that is kept for them; one takes any."""
         port = self._keep_port() if workers > 1 else 0
         environ = self.settings(listen=f"127.0.0.1:{port}", **settings)
-        gateway = Gateway(["serve", "--workers", workers], environ, self._out("serve"))
+        gateway = Gateway(
+            ["serve", "--workers", workers],
+            environ,
+            self._out("serve"),
+            self.launchers.get("serve", ()),
+        )
         self.programs.append(gateway)
         gateway.wait_ready(workers, self._sockets)
         return gateway
 
     def start(self, *words: object, **settings: object) -> Program:
         """Not waited for."""
-        program = Program(words, self.settings(**settings), self._out(str(words[0])))
+        name = str(words[0])
+        program = Program(
+            words, self.settings(**settings), self._out(name), self.launchers.get(name, ())
+        )
         self.programs.append(program)
         return program
 
@@ -172,7 +182,7 @@ class Deployment:
         async def make() -> TestKey:
             return await _make_key(self.store, account_id, KeyLimits(**limits))
 
-        return self._portal.call(make)
+        return self.portal.call(make)
 
     def rows(self, key: TestKey) -> list[dict[str, Any]]:
         """The account's usage in Postgres, the oldest first."""
@@ -189,7 +199,7 @@ class Deployment:
             finally:
                 await connection.close()
 
-        return self._portal.call(fetch)
+        return self.portal.call(fetch)
 
     def charged(self, key: TestKey, door: Door, *, rows: int) -> list[dict[str, Any]]:
         """Waits until so many rows are in Postgres and nothing is held; the wallet is exact."""
@@ -215,7 +225,11 @@ class Deployment:
 
     def let_go(self) -> None:
         """Every held stream, also those to come, goes on to its end."""
-        self._portal.call(self._held.let_go.set)
+        self.portal.call(self._held.let_go.set)
+
+    def hold_again(self) -> None:
+        """Those to come wait again."""
+        self.portal.call(self._held.let_go.clear)
 
     @property
     def quoted(self) -> int:
@@ -274,7 +288,7 @@ def run_deployment(
             store=store,
             dsn=dsn,
             routing=routing,
-            _portal=portal,
+            portal=portal,
             _held=held,
             _sockets=stack.enter_context(ExitStack()),
         )

@@ -34,12 +34,19 @@ def until(condition: Callable[[], T], seconds: float = 15) -> T:
 class Program:
     """`apilink WORDS` as a process; what it says goes into files."""
 
-    def __init__(self, words: Sequence[object], environ: Mapping[str, str], out: Path) -> None:
+    def __init__(
+        self,
+        words: Sequence[object],
+        environ: Mapping[str, str],
+        out: Path,
+        launcher: Sequence[object] = (),
+    ) -> None:
+        """`launcher` is what starts it and becomes it, such as `env` or `unshare`."""
         self.stdout = out.with_suffix(".stdout")
         self.stderr = out.with_suffix(".stderr")
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", *map(str, words)],
+                [*map(str, launcher), sys.executable, "-m", "proxy", *map(str, words)],
                 cwd=ROOT,
                 env=environ,
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,49 @@
+"""Two gateways are replaced, one after the other, while customers ask all the time."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from threading import Event
+
+from tests.support.deployment import Gateway
+from tests.support.processes import until
+from tests.support.scene import Customer, Scene
+
+
+def test_a_rolling_restart_under_load(scene: Scene) -> None:
+    first, second = scene.gateway, scene.start_gateway()
+    ada, ben = scene.customer(), scene.customer()
+    serving = [first, second]
+    stop = Event()
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(_asks, customer, serving, stop) for customer in (ada, ben)]
+        for leaving in (first, second):
+            until(_answered_more(ada, ben))
+            serving.remove(leaving)  # as a balancer does, a moment before or after
+            assert leaving.stop() == 0
+            serving.append(scene.start_gateway())
+        until(_answered_more(ada, ben))
+        stop.set()
+        for one in asking:
+            one.result()
+    assert serving[0].stop() == 0  # as many as there were before
+    scene.ends_well(ada, ben)
+
+
+def _asks(customer: Customer, serving: list[Gateway], stop: Event) -> None:
+    """Of the gateways in turns, without a pause; who is refused or cut off asks the next."""
+    turn = 0
+    while not stop.is_set():
+        turn += 1
+        gateway = serving[turn % len(serving)]
+        try:
+            answer = customer.asks(gateway)
+        except (OSError, HTTPException):
+            assert gateway.has_ended or gateway not in serving
+            continue
+        assert answer.status == 200 or gateway not in serving
+
+
+def _answered_more(*customers: Customer, times: int = 10) -> Callable[[], bool]:
+    wanted = {id(c): len(c.answered) + times for c in customers}
+    return lambda: all(len(c.answered) >= wanted[id(c)] for c in customers)
