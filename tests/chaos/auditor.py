@@ -4,8 +4,8 @@ accounts up.
 python -m tests.chaos.auditor PLAN BOOK
 
 PLAN is JSON: {"database_url", "redis_url", "poor": [account id], "entries": path}. It goes to the
-stores directly: what it cannot reach is down. Each line of the book is a verdict, the cursors, or a
-credit that was confirmed; the copies are in a file of their own.
+stores directly: what it cannot reach is down. Each line of the book is a verdict, a look at shards
+and debts, or a credit that was confirmed; the copies are in a file of their own.
 """
 
 import asyncio
@@ -37,6 +37,10 @@ _CHAIN_BATCHES = 50
 _LOOKS_PER_CREDIT = 8
 _CURSORS = """
     SELECT shard, cursor_generation AS generation, cursor_stream_id AS stream_id FROM shards"""
+_STANDINGS = "SELECT shard, generation, state FROM shards"
+# Credits come into Postgres first and charges last: whoever owes something here owes it.
+_DEBTS = """
+    SELECT account_id::text, -balance_nanos AS nanos FROM wallets WHERE balance_nanos < 0"""
 _CLOCK = SystemClock()
 
 
@@ -51,7 +55,7 @@ class Auditor:
         self._credits = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Cursors are read by one task alone, so that they are in the book in their order."""
+        """Shards are looked at by one task alone, so that they are in the book in their order."""
         async with asyncio.TaskGroup() as group:
             for step in (*[self._verify] * _AT_ONCE, self._look):
                 group.create_task(self._repeat(step, stop))
@@ -83,8 +87,14 @@ class Auditor:
         self._note(await verify(store, wallets, chain_batches_max=_CHAIN_BATCHES))
 
     async def _look(self, store: Store, wallets: RedisWallets) -> None:
-        rows = await store.database.fetch(_CURSORS)
-        self._write(cursors=[dict(row) for row in rows])
+        cursors = await store.database.fetch(_CURSORS)
+        standings = await store.database.fetch(_STANDINGS)
+        debts = await store.database.fetch(_DEBTS)
+        self._write(
+            cursors=[dict(row) for row in cursors],
+            standings=[dict(row) for row in standings],
+            debts=dict(debts),
+        )
         self._looks += 1
         if self._looks % _LOOKS_PER_CREDIT == 0:
             await self._credit(store, wallets)

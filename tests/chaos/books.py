@@ -18,6 +18,7 @@ from tests.chaos.records import (
     Received,
     Row,
     Served,
+    Standing,
     Verdict,
 )
 from tests.chaos.redis_book import read_redis
@@ -40,6 +41,12 @@ async def read_books(
             for line in audits
             for place in line.get("cursors", ())
         ],
+        standings=[
+            Standing(line["at_ms"], **place)
+            for line in audits
+            for place in line.get("standings", ())
+        ],
+        debts=_debts(audits),
         disturbances=disturbances,
         seen=[Entry(**line) for line in _lines(world.book("entries"))],
         losses=losses,
@@ -76,11 +83,19 @@ def _credits(world: World, audits: list[dict[str, Any]]) -> Credits:
     return Credits(world.credited | confirmed, frozenset(begun))
 
 
+def _debts(audits: list[dict[str, Any]]) -> Mapping[str, int]:
+    most: dict[str, int] = {}
+    for line in audits:
+        for account_id, nanos in line.get("debts", {}).items():
+            most[account_id] = max(nanos, most.get(account_id, 0))
+    return most
+
+
 # Postgres
 
 _ROWS = """
     SELECT request_id::text, account_id::text, key_id, window_ms, charged_nanos, hold_nanos, status,
-        usage_source AS source, client_request_id AS marker
+        usage_source AS source, client_request_id AS marker, output_tokens
     FROM usage"""
 _OWED = """
     SELECT account_id::text, sum(CASE WHEN credit_account = 'prepayments' THEN amount_nanos

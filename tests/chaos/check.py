@@ -13,7 +13,7 @@ from tests.chaos.money import LIFE_MS, alarms, balances, unexplained_debt
 from tests.chaos.records import Books, Disturbance, Position, Received, Row, Served
 
 INPUT_NANOS, OUTPUT_NANOS = 1_000, 2_000  # per token, by the harness's routing table
-_DEATHS = frozenset({"gateway_kill", "rolling_restart", "journal_lost"})
+_DEATHS = frozenset({"gateway_kill", "journal_lost"})  # a rolling restart loses nothing
 _ORPHANING = frozenset(
     {
         *_DEATHS,
@@ -132,6 +132,16 @@ class Checker:
         for client in self._books.clients:
             if client.code == "internal_error":
                 yield Violation("internal_error", client.marker, f"status {client.status}")
+            if client.status == 0 and not self._was_cut_off(client):
+                detail = f"{client.gateway} lived, and did not answer: {client.code}"
+                yield Violation("unanswered", client.marker, detail)
+
+    def _was_cut_off(self, client: Received) -> bool:
+        """Not by a restart that was announced: a gateway answers what it has begun."""
+        name = client.gateway
+        wires = (f"clients-{name}", f"{name}-provider")
+        is_cut = any(self._was(client, _WIRES, wire) for wire in wires)
+        return is_cut or self._was(client, _DEATHS, name)
 
     def _charged_once(self) -> Iterator[Violation]:
         """(b) One row for a request, and one request for a try of a client."""
@@ -174,13 +184,18 @@ class Checker:
             client = self._clients.get(marker)
             if client is None:
                 yield Violation("phantom", row.request_id, f"no client asked for {marker}")
-            elif (
-                row.charged_nanos
-                and marker not in self._served
-                and not self._was(client, _WIRES, f"{client.gateway}-provider")
-            ):
+            elif not (marker in self._served or self._was_swallowed(client, row)):
                 detail = f"{row.charged_nanos} for what no provider saw"
                 yield Violation("phantom", row.request_id, detail)
+
+    def _was_swallowed(self, client: Received, row: Row) -> bool:
+        """A prompt that was written upstream is paid for, since a provider that was told may work
+        on it: also where a broken wire kept it. Then nothing came back, nothing is stated, and the
+        prompt is all that is charged."""
+        if not row.charged_nanos:
+            return True
+        is_prompt_alone = row.source == "estimated" and row.output_tokens == 0
+        return is_prompt_alone and self._was(client, _WIRES, f"{client.gateway}-provider")
 
     def _nameless_orphans(self) -> Iterator[Violation]:
         """An orphan of which no client knows the id belongs to one that got no head."""

@@ -2,9 +2,11 @@
 
 python -m tests.chaos.clients PLAN BOOK
 
-PLAN is JSON: {"seed", "clients", "gateways": {name: base URL}, "keys": [text]}. Each try of a
-request has a marker of its own: the provider sees it in the prompt, the gateway as the client's
-request id. SIGTERM lets open requests end.
+PLAN is JSON: {"seed", "clients", "gateways": {name: base URL}, "keys": [text], "out": folder}. Each
+try of a request has a marker of its own: the provider sees it in the prompt, the gateway as the
+client's request id. No request begins at a gateway of whose name there is a file in `out`, while
+there is another: so a load balancer treats one that is about to be restarted. SIGTERM lets open
+requests end.
 """
 
 import asyncio
@@ -83,6 +85,7 @@ class Client:
         self._dice = random.Random(f"{plan['seed']}:{number}")
         self._gateways: dict[str, str] = plan["gateways"]
         self._keys: list[str] = plan["keys"]
+        self._out = Path(plan["out"])
         self._http = http
         self._book = book
 
@@ -101,7 +104,7 @@ class Client:
             await asyncio.sleep(self._dice.uniform(0, 0.15))
 
     async def _try(self, wish: Wish, key: str) -> Received:
-        name = self._dice.choice(sorted(self._gateways))
+        name = self._choose()
         marker = str(UUID(int=self._dice.getrandbits(128), version=4))
         received = Received(marker, name, wish.stream, _CLOCK.unix_ms())
         request = self._http.post(
@@ -116,6 +119,11 @@ class Client:
             received.code = received.code or type(error).__name__
         received.ended_ms = _CLOCK.unix_ms()
         return received
+
+    def _choose(self) -> str:
+        names = sorted(self._gateways)
+        balanced = [name for name in names if not (self._out / name).exists()]
+        return self._dice.choice(balanced or names)
 
 
 def body_of(wish: Wish, marker: str) -> dict[str, Any]:

@@ -163,9 +163,15 @@ class Injector:
         return replace(loss, requests=frozenset(gone - posted - loss.kept))
 
     async def _roll(self) -> None:
-        for member in self._world.gateways.values():
-            await member.restart()
-            await member.wait_serving(_GONE_SECONDS)
+        """As it is done: out of the load balancer's rotation, and back when it serves again."""
+        for name, member in self._world.gateways.items():
+            sign = self._world.out / name
+            sign.touch()
+            try:
+                await member.restart()
+                await member.wait_serving(_GONE_SECONDS)
+            finally:
+                sign.unlink()
 
     async def _step_clock(self, fault: Fault, seconds: float) -> None:
         """There and back: two steps, of which one is backwards."""

@@ -1,14 +1,16 @@
 """What the books must add up to, and how much debt they explain. Pure."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tests.chaos.records import Books, Loss, Received, Row, Verdict
 
 # A request may outlive its client's interest: it drains, and its lease runs out.
 LIFE_MS = 15_000
-_RECOVERY_MS = 30_000  # no loss takes longer to be noticed and recovered
+_WAITS_MS = 5_000  # a request waits for its key and for a connection before it is admitted
+_NEVER_MS = 2**62
+_ANY, _OPEN = ("draining", "reasserting", "open"), ("open",)
 
 
 def expected_balances(books: Books) -> Counter[str]:
@@ -55,36 +57,60 @@ def explained_debt(books: Books) -> Mapping[str, Counter[str]]:
     """By account, by reason: `above`, what charges took above their holds; `late`, charges that
     came after an expiry; `lost`, what a store's loss made possible."""
     late, unheld = expired(books), _unheld(books)
-    explained: dict[str, Counter[str]] = {}
+    explained: dict[str, Counter[str]] = defaultdict(Counter)
     for row in books.postgres.rows:
-        reasons = explained.setdefault(row.account_id, Counter())
+        reasons = explained[row.account_id]
         if row.request_id in late:
             reasons["late"] += row.charged_nanos
         elif row.request_id in unheld:
             reasons["lost"] += row.charged_nanos
         else:
             reasons["above"] += max(0, row.charged_nanos - row.hold_nanos)
-    for account_id, nanos in _forgotten(books):
-        explained.setdefault(account_id, Counter())["lost"] += nanos
+    for loss in books.losses:
+        for account_id, nanos in _overdrawn(books, loss).items():
+            explained[account_id]["lost"] += nanos
     return explained
+
+
+def debts(books: Books) -> Mapping[str, int]:
+    """By account: the most that it ever was seen to owe."""
+    most = Counter(books.debts)
+    for account_id, balance in books.postgres.wallets.items():
+        most[account_id] = max(-balance, most[account_id])
+    return +most
 
 
 def unexplained_debt(books: Books) -> Iterator[tuple[str, int, int]]:
     """Account, what of its debt nothing explains, and the debt."""
     explained = explained_debt(books)
-    for account_id, balance in books.postgres.wallets.items():
-        rest = -balance - sum(explained.get(account_id, Counter()).values())
-        if balance < 0 and rest > 0:
-            yield account_id, rest, -balance
+    for account_id, debt in debts(books).items():
+        rest = debt - sum(explained.get(account_id, Counter()).values())
+        if rest > 0:
+            yield account_id, rest, debt
 
 
-def _forgotten(books: Books) -> Iterator[tuple[str, int]]:
-    """A store that comes back older believes in balances from before the charges that it lost,
-    until somebody notices. An empty one believes in none."""
-    for loss in books.losses:
-        if loss.kind != "redis_empty":
-            for entry in loss.entries:
-                yield entry.account_id, entry.charged_nanos
+def _overdrawn(books: Books, loss: Loss) -> Counter[str]:
+    """By account: what was admitted on money that was spent or held already.
+
+    A store that comes back older believes in balances from before the charges that it lost, and
+    knows nothing of the holds, until its generation ends: what it admits meanwhile is as much at
+    most as it forgot. An empty one admits nothing.
+    """
+    if loss.kind == "redis_empty":
+        return Counter()
+    clients = _clients_of(books)
+    begin_ms, end_ms = loss.at_ms - _WAITS_MS, _turn_ms(books, loss, _ANY)
+    admitted: Counter[str] = Counter()
+    forgotten: Counter[str] = Counter()
+    for entry in loss.entries:
+        forgotten[entry.account_id] += entry.charged_nanos
+    for row in books.postgres.rows:
+        client = clients.get(row.request_id)
+        if client is None or begin_ms <= client.began_ms <= end_ms:
+            admitted[row.account_id] += row.charged_nanos
+        if row.request_id in loss.holds:
+            forgotten[row.account_id] += row.charged_nanos
+    return admitted & forgotten  # the lesser of the two
 
 
 def _unheld(books: Books) -> frozenset[str]:
@@ -93,7 +119,7 @@ def _unheld(books: Books) -> frozenset[str]:
     A recovery waits for the gateways that live, so those alone explain nothing: their gateway was
     disturbed meanwhile. Where nobody had a reason to recover, what was lost comes back with the
     next renewal of its lease."""
-    clients = {c.request_id: c for c in books.clients if c.request_id is not None}
+    clients = _clients_of(books)
     return frozenset(
         row.request_id
         for loss in books.losses
@@ -106,14 +132,41 @@ def _is_unheld(books: Books, loss: Loss, row: Row, client: Received | None) -> b
     had_hold = row.request_id in loss.holds
     if client is None or not _is_recovered(books, loss):
         return had_hold
-    begin_ms, end_ms = loss.at_ms, loss.at_ms + _RECOVERY_MS
+    begin_ms, end_ms = loss.at_ms, _turn_ms(books, loss, _OPEN)
     lived = client.began_ms <= end_ms and begin_ms <= client.ended_ms + LIFE_MS
     return lived and _was_disturbed(books, client.gateway, begin_ms - LIFE_MS, end_ms)
+
+
+def _clients_of(books: Books) -> Mapping[str, Received]:
+    """By the id of their request: they know it, or its row knows them."""
+    markers = {client.marker: client for client in books.clients}
+    found = {c.request_id: c for c in books.clients if c.request_id is not None}
+    for row in books.postgres.rows:
+        if row.marker in markers:
+            found[row.request_id] = markers[row.marker]
+    return found
 
 
 def _is_recovered(books: Books, loss: Loss) -> bool:
     found = books.postgres.generations
     return all(found.get(shard, 0) > at for shard, at in loss.generations.items())
+
+
+def _turn_ms(books: Books, loss: Loss, states: Collection[str]) -> int:
+    """When every shard of it was seen in a later generation, and in one of these states."""
+    return max(
+        (_seen_ms(books, loss, shard, states) for shard in loss.generations), default=_NEVER_MS
+    )
+
+
+def _seen_ms(books: Books, loss: Loss, shard: int, states: Collection[str]) -> int:
+    at = loss.generations[shard]
+    moments = (
+        seen.at_ms
+        for seen in books.standings
+        if seen.shard == shard and seen.generation > at and seen.state in states
+    )
+    return min(moments, default=_NEVER_MS)
 
 
 def _was_disturbed(books: Books, gateway: str, begin_ms: int, end_ms: int) -> bool:

@@ -67,6 +67,7 @@ class Row:
     status: str
     source: str
     marker: str | None
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,16 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a shard was, by Postgres, when somebody looked."""
+
+    at_ms: int
+    shard: int
+    generation: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Credits:
     """What the harness gave: confirmed, and begun (an answer may have been lost)."""
 
@@ -160,6 +171,8 @@ class Books:
     credits: Credits = field(default_factory=Credits)
     verdicts: Sequence[Verdict] = ()
     cursors: Sequence[Position] = ()  # as they were seen one after the other
+    standings: Sequence[Standing] = ()  # likewise
+    debts: Mapping[str, int] = field(default_factory=dict)  # by account: the most that was seen
     disturbances: Sequence[Disturbance] = ()
     seen: Sequence[Entry] = ()  # entries of streams, copied as they came: trimmed and lost ones too
     losses: Sequence[Loss] = ()

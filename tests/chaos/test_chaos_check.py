@@ -99,14 +99,25 @@ def test_a_phantom_that_no_client_asked_for() -> None:
     assert kinds(books) == {("phantom", "id-c")}
 
 
+def unserved() -> Books:
+    """The provider knows nothing of one that is charged."""
+    books = books_of(row("a"), row("b", source="estimated"))
+    return replace(broken(books, "b"), provider=[served("a")])
+
+
 def test_a_phantom_that_no_provider_saw() -> None:
-    books = replace(broken(good(), "b"), provider=[served("a")])
+    books = unserved()
     assert kinds(books) == {("phantom", "id-b")}
     assert kinds(disturbed(books, ("wire_black_hole", "g0-provider"))) == set()
+    # What came back through a broken wire came from somebody.
+    books = disturbed(books, ("wire_black_hole", "g0-provider"))
+    for changes in ({"source": "reported"}, {"output_tokens": 1}):
+        rows = [replace(row, **changes) for row in books.postgres.rows]
+        assert kinds(in_postgres(books, rows=rows)) == {("phantom", "id-b")}
 
 
 def test_a_half_open_connection_waits_in_the_pool_for_its_request() -> None:
-    books = replace(broken(good(), "b"), provider=[served("a")])
+    books = unserved()
     late = [replace(c, began_ms=40_000, ended_ms=45_000) for c in books.clients]
     books = replace(books, clients=late)
     assert kinds(disturbed(books, ("wire_half_open", "g0-provider"))) == set()
@@ -117,7 +128,18 @@ def test_orphans_of_nobody() -> None:
     books = books_of(row("a"), row("b"), row("c", 0, "orphaned", marker=None))
     assert kinds(books) == {("phantom", "orphans")}
     headless = replace(received("d", complete=False), request_id=None, status=0)
-    assert kinds(replace(books, clients=[*books.clients, headless])) == set()
+    books = replace(books, clients=[*books.clients, headless])
+    assert kinds(disturbed(books, ("gateway_kill", "g0"))) == set()
+
+
+def test_a_try_without_an_answer_needs_a_reason() -> None:
+    unanswered = replace(received("d", complete=False), request_id=None, status=0)
+    books = replace(good(), clients=[*good().clients, unanswered])
+    assert kinds(books) == {("unanswered", "d")}
+    assert kinds(disturbed(books, ("rolling_restart", "all"))) == {("unanswered", "d")}
+    assert kinds(disturbed(books, ("gateway_kill", "g1"))) == {("unanswered", "d")}
+    for cause in (("gateway_kill", "g0"), ("wire_reset", "clients-g0")):
+        assert kinds(disturbed(books, cause)) == set()
 
 
 @pytest.mark.parametrize(

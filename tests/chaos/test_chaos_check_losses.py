@@ -18,7 +18,7 @@ from tests.chaos.made_books import (
     kinds,
     row,
 )
-from tests.chaos.records import Books, Credits, Loss, Verdict, Wallet
+from tests.chaos.records import Books, Credits, Loss, Standing, Verdict, Wallet
 
 # A store that lost something
 
@@ -28,7 +28,8 @@ def lost(books: Books, *markers: str, holds: tuple[str, ...] = (), **changes: An
     entries = [e for e in books.redis.entries if e.marker in markers]
     kept = [e for e in books.redis.entries if e.marker not in markers]
     held = {f"id-{marker}": NANOS for marker in holds}
-    loss = Loss("replica_promoted", 1_500, entries, held, generations={0: 1}, **changes)
+    loss = Loss("replica_promoted", 1_500, entries, held, generations={0: 1})
+    loss = replace(loss, **changes)
     return in_redis(replace(books, losses=[loss]), entries=kept)
 
 
@@ -44,6 +45,12 @@ def indebted(books: Books, held_nanos: int = NANOS) -> Books:
 
 def recovered(books: Books) -> Books:
     return in_postgres(books, generations={0: 2})
+
+
+def ended(books: Books, at_ms: int, opened_ms: int) -> Books:
+    """When the generation that lost something was over, and when the next one was open."""
+    standings = [Standing(at_ms, 0, 2, "draining"), Standing(opened_ms, 0, 2, "open")]
+    return replace(books, standings=[Standing(0, 0, 1, "open"), *standings])
 
 
 def test_a_lost_entry_must_come_back_from_a_journal() -> None:
@@ -93,8 +100,25 @@ def test_charges_that_a_store_forgot_explain_as_much_debt() -> None:
     assert ("debt_unexplained", ACCOUNT) in kinds(replace(cheaper, losses=[almost]))
 
 
+def test_what_a_store_forgot_explains_only_what_it_admitted_before_its_generation_ended() -> None:
+    books = lost(recovered(indebted(good())), "b", holds=("a",))
+    assert kinds(ended(books, 1_600, 1_700)) == set()
+    late = [replace(client, began_ms=1_650) for client in books.clients]
+    assert kinds(ended(replace(books, clients=late), 1_700, 1_800)) == set()
+    unexplained = {("debt_unexplained", ACCOUNT)}
+    assert kinds(ended(replace(books, clients=late), 1_600, 1_700)) == unexplained
+    emptied = [replace(loss, kind="redis_empty") for loss in books.losses]
+    assert kinds(ended(replace(books, losses=emptied), 1_600, 1_700)) == unexplained
+
+
+def test_a_debt_that_was_paid_meanwhile_was_one() -> None:
+    books = replace(good(), debts={ACCOUNT: 5})
+    assert kinds(books) == {("debt_unexplained", ACCOUNT)}
+
+
 def test_a_lost_hold_explains_debt_only_where_nobody_could_take_it_again() -> None:
-    books = lost(recovered(indebted(good())), holds=("b",))
+    books = lost(recovered(indebted(good())), holds=("b",), at_ms=8_000)
+    books = ended(books, 8_100, 8_200)
     assert kinds(books) == {("debt_unexplained", ACCOUNT)}
     assert kinds(disturbed(books, ("gateway_pause", "g0"))) == set()
     assert kinds(disturbed(books, ("gateway_pause", "g1"))) == {("debt_unexplained", ACCOUNT)}

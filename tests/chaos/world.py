@@ -97,13 +97,19 @@ class World:
     def dsn(self) -> str:
         return self.postgres.url
 
+    @property
+    def out(self) -> Path:
+        """Names of gateways to which nobody sends a new request."""
+        return self.directory / "out-of-rotation"
+
     def disk_of(self, target: str) -> Path:
         return self.directory / target
 
     async def start_clients(self, seed: int) -> Process:
         names = self.gateways
         urls = {name: f"http://127.0.0.1:{self.wires[f'clients-{name}'].port}" for name in names}
-        plan = {"seed": seed, "clients": self.shape.clients, "gateways": urls, "keys": self.keys}
+        plan = {"seed": seed, "clients": self.shape.clients, "gateways": urls}
+        plan |= {"keys": self.keys, "out": str(self.out)}
         return await self._start("clients", plan)
 
     async def start_auditor(self) -> Process:
@@ -168,6 +174,7 @@ async def open_world(directory: Path, shape: Shape) -> AsyncIterator[World]:
         )
         world = World(directory, shape, redis, postgres, clocks)
         world.logs.mkdir(parents=True)
+        world.out.mkdir()
         world.environ = clean_environ() | {"CHAOS_BUG": shape.bug, "CHAOS_DIR": str(directory)}
         for store in (redis, postgres):
             stack.push_async_callback(store.stop)
