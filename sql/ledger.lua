@@ -353,7 +353,8 @@ local function version()
 end
 
 -- move_shard(shard; generation, phase, lease_ms) -> ok | exists
--- Within a generation phases only move forward; a new one begins with nothing but the time.
+-- Within a generation phases only move forward; a new one begins closed, with nothing but the time:
+-- whoever found it open and comes when the store was emptied must not open it once more.
 local function move_shard(keys, args)
   local name, generation, phase, lease = keys[1], args[1], args[2], args[3]
   if not natural(generation) or not natural(lease) or not PHASES[phase] then
@@ -370,6 +371,9 @@ local function move_shard(keys, args)
     end
     redis.call('HSET', name, 'phase', phase)
     return 'ok'
+  end
+  if phase ~= 'closed' then
+    return redis.error_reply('NOSHARD the shard is not there to be opened')
   end
   local now = math.max(server_ms(name), tonumber(s[3] or '0'))
   redis.call('HSET', name, 'generation', generation, 'phase', phase, 'lease_ms', lease,

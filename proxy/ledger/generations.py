@@ -7,7 +7,7 @@ from typing import Any
 from proxy.domain.finish import TaskSet
 from proxy.domain.ports import Shard, Shards, ShardState
 from proxy.ledger.connection import Command
-from proxy.ledger.faults import STALE_GENERATION, NotSentError, RefusedError
+from proxy.ledger.faults import NO_SHARD, STALE_GENERATION, NotSentError, RefusedError
 from proxy.ledger.link import Link
 
 
@@ -16,7 +16,9 @@ class Generations:
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
+        self.on_doubt: list[Callable[[], None]] = []
         self._known: Mapping[int, Shard] = {}
+        self._ahead: dict[int, int] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks = TaskSet()
 
@@ -38,6 +40,22 @@ class Generations:
         if known is None or known.state is ShardState.DRAINING:
             raise NotSentError(f"shard {shard} is being drained")
         return known.generation
+
+    def doubt(self, shard: int, generation: int, refused: RefusedError) -> None:
+        """The ledger refused a call that carried this generation: what is known here, or there, may
+        be old. Tells whoever may want to look."""
+        if refused.code not in (STALE_GENERATION, NO_SHARD):
+            return
+        if refused.code == STALE_GENERATION and int(refused.detail) < generation:
+            self._ahead[shard] = max(generation, self._ahead.get(shard, 0))
+        for call in self.on_doubt:
+            call()
+
+    def ahead_of(self, shard: Shard) -> int | None:
+        """A generation that was once, and of which neither Postgres nor the ledger knows any more:
+        both were restored. None where there is none."""
+        ahead = self._ahead.get(shard.number, 0)
+        return ahead if ahead > shard.generation else None
 
     def learn(self, shards: Mapping[int, Shard]) -> None:
         """What was read elsewhere. Generations only rise: the older of two answers may be last."""
@@ -81,6 +99,7 @@ class FencedCalls:
         try:
             return await self._link.call(*command(generation))
         except RefusedError as refused:
+            self._generations.doubt(shard, generation, refused)
             if refused.code != STALE_GENERATION:
                 raise
         return await self._link.call(*command(await self._look_up(shard)))

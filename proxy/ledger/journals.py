@@ -54,12 +54,21 @@ class Journals:
         """Every record of these shards (number → generation) that is of an older generation goes
         into Postgres, whatever became of it in the ledger. Returns how many rows were new.
 
-        Raises StoreUnavailableError, and OSError where a journal cannot be read.
+        Raises StoreUnavailableError, and, once the others are done, OSError where a journal cannot
+        be read.
         """
         incarnations = [self._own.incarnation, *self.adopted]
         committed = await flushes.committed(incarnations)
         segments = [self._own.segments, *(journal.segments for journal in self._adopted)]
-        return sum([await _post_older(flushes, s, current, committed) for s in segments])
+        new, unreadable = 0, None
+        for of_one in segments:
+            try:
+                new += await _post_older(flushes, of_one, current, committed)
+            except OSError as error:
+                unreadable = error
+        if unreadable is not None:
+            raise unreadable
+        return new
 
     async def prune_once(self, flushes: Flushes) -> int:
         """Raises StoreUnavailableError."""

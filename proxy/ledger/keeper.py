@@ -9,7 +9,8 @@ from proxy.domain.errors import ApiError
 from proxy.domain.finish import TaskSet
 from proxy.domain.outcome import Hold, Outcome
 from proxy.ledger import calls
-from proxy.ledger.faults import LedgerFault, RefusedError
+from proxy.ledger.connection import Command
+from proxy.ledger.faults import LedgerFault, NotSentError, RefusedError
 from proxy.ledger.generations import FencedCalls
 from proxy.ledger.loader import Loader
 from proxy.ledger.replies import parse_outcome
@@ -111,10 +112,10 @@ class Keeper:
             return Outcome.NOT_FOUND, 0
         sent_ms = self._clock.monotonic_ms()
         deadline_ms = self._server_clock.in_ms(self._timeout_ms)
-        reply = await self._fenced.call(
-            hold.shard,
-            lambda generation: calls.renew(
-                generation, hold, deadline_ms=deadline_ms, lease_ms=self._lease_ms
-            ),
-        )
-        return parse_outcome(reply), sent_ms
+
+        def renew(generation: int) -> Command:
+            if hold.request_id not in self._open:  # while the generation was looked up
+                raise NotSentError("the hold has ended")
+            return calls.renew(generation, hold, deadline_ms=deadline_ms, lease_ms=self._lease_ms)
+
+        return parse_outcome(await self._fenced.call(hold.shard, renew)), sent_ms

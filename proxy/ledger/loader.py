@@ -10,7 +10,7 @@ from proxy.domain.account import ApiKey
 from proxy.domain.errors import OverloadedError
 from proxy.domain.finish import TaskSet
 from proxy.domain.outcome import WalletState
-from proxy.domain.ports import Directory
+from proxy.domain.ports import Directory, ShardState
 from proxy.ledger import calls
 from proxy.ledger.faults import RefusedError
 from proxy.ledger.generations import Generations
@@ -144,10 +144,17 @@ class Loader:
             loading.exception()  # seen, even where every caller was cancelled
 
     async def _load_key(self, key_id: str) -> ApiKey | None:
+        before = self._generations.all()
         key = await self._directory.find_key(key_id)
         if key is None:
             return None
         generation = await self._generations.loadable(key.shard)
+        known = before.get(key.shard)
+        if known is None or known.generation != generation or known.state is ShardState.DRAINING:
+            # It may have been revoked since, which a generation before this one was told.
+            key = await self._directory.find_key(key_id)
+            if key is None:
+                return None
         spend = await self._directory.load_key_spend(key_id)
         await self._link.call(*calls.load_key(generation, key, spend))
         return key

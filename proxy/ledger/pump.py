@@ -109,6 +109,7 @@ class Pump:
     ) -> None:
         self.counts = PumpCounts()
         self.acknowledged: dict[tuple[int, int], int] = {}  # shard, generation → highest of ours
+        self.on_refused: list[Callable[[int, int, RefusedError], None]] = []  # shard, generation
         self._incarnation = incarnation
         self._link = link
         self._load_wallet = load_wallet
@@ -251,6 +252,9 @@ class Pump:
             return
         lane = self._lanes[settlement.shard]
         error = call.exception()
+        if isinstance(error, RefusedError):
+            for tell in self.on_refused:
+                tell(settlement.shard, settlement.generation, error)
         if error is None:
             lane.failures = 0
             self._ended(settlement, parse_outcome(call.result()))

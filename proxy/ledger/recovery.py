@@ -19,7 +19,16 @@ import structlog
 
 from proxy.domain.clock import Clock
 from proxy.domain.ids import uuid7_floor
-from proxy.domain.ports import Cursor, Flushes, Shard, Shards, ShardState, Suspicion, Wallets
+from proxy.domain.ports import (
+    Cursor,
+    FencedError,
+    Flushes,
+    Shard,
+    Shards,
+    ShardState,
+    Suspicion,
+    Wallets,
+)
 from proxy.ledger import calls
 from proxy.ledger.calls import Phase
 from proxy.ledger.entries import parse_entry
@@ -125,15 +134,17 @@ class Recovery:
             return ()
         if shard.state is ShardState.DRAINING:
             return await self._drain(shard, cursor, found)
-        is_there = found.generation == shard.generation and shard.suspicion is None
-        if shard.state is ShardState.REASSERTING and is_there:
+        # It was opened before Postgres said so: a closed one is older than that.
+        is_there = found.generation == shard.generation and found.phase is not Phase.CLOSED
+        if shard.state is ShardState.REASSERTING and is_there and shard.suspicion is None:
             return await self._reassert(shard)
-        await self._end(shard)
+        await self._end(shard, is_there=is_there)
         return ()
 
-    async def _end(self, shard: Shard) -> None:
-        """Whoever has this generation is out."""
-        if shard.suspicion is Suspicion.POSTGRES:
+    async def _end(self, shard: Shard, *, is_there: bool) -> None:
+        """Whoever has this generation is out. What Postgres forgot can be read from a ledger that
+        still has it, and nowhere else."""
+        if shard.suspicion is Suspicion.POSTGRES and is_there:
             await self._restore(self._wallets, shard)
         generation = await self._shards.bump(shard.number, shard.generation)
         _tell("shard_recovery", shard, reason_code=shard.suspicion or "unknown", outcome=generation)
@@ -146,6 +157,8 @@ class Recovery:
 
     async def _drain(self, shard: Shard, cursor: Cursor, found: ShardInRedis) -> tuple[str, ...]:
         place = shard.number, shard.generation
+        if found.generation != shard.generation:
+            self._drained.discard(place)  # it was not closed, or is not any more
         await self._move(shard, Phase.CLOSED)
         if place not in self._drained:
             # A cursor whose entry is gone says nothing of what is before and behind it: all of the
@@ -157,6 +170,7 @@ class Recovery:
         waits_for = await self._shards.waited_for(shard, seconds=self._live_seconds)
         if waits_for:
             return tuple(waits_for)
+        await self._move(shard, Phase.OPEN)
         await self._shards.advance(shard, ShardState.REASSERTING)
         self._drained.discard(place)
         return ()
@@ -177,13 +191,13 @@ class Recovery:
             held = await self._flushes.acquire_any(
                 shard.number, self._owner, self._flush_lease_seconds
             )
-            if held is not None:
-                await self._flushes.drain(shard.number, self._owner, shard.generation, charges)
+            if held is None:  # to go on would be to skip these
+                raise FencedError(f"shard {shard.number} is recovered by another worker")
+            await self._flushes.drain(shard.number, self._owner, shard.generation, charges)
             count += len(found)
             cursor = Cursor(cursor.generation, found[-1][0].decode())
 
     async def _reassert(self, shard: Shard) -> tuple[str, ...]:
-        await self._move(shard, Phase.OPEN)
         await self._warm(shard)
         waits_for = await self._shards.waited_for(shard, seconds=self._live_seconds)
         if waits_for:

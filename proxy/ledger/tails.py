@@ -61,3 +61,5 @@ class Tails:
             self._server_clock.observe(server_ms, sent_ms)
             if highest < self._acknowledged.get((number, shard.generation), 0):
                 self._lost[number] = shard.generation
+                for call in self._generations.on_doubt:
+                    call()

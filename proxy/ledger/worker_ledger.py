@@ -8,7 +8,7 @@ from uuid import UUID
 from proxy.domain.charge import Charge, Status
 from proxy.domain.errors import ApiError
 from proxy.domain.outcome import Outcome
-from proxy.domain.ports import FencedError, Flushes, Shards, Suspicion
+from proxy.domain.ports import FencedError, Flushes, Shard, Shards, Suspicion
 from proxy.domain.usage import UsageSource
 from proxy.ledger import calls
 from proxy.ledger.connection import Command
@@ -22,6 +22,7 @@ from proxy.ledger.wallets import RedisWallets
 from routing.money import Nanos
 
 SWEPT_KEYS: Final = 500
+TENDED_AT_ONCE: Final = 4
 
 
 class WorkerLedger:
@@ -88,16 +89,22 @@ class WorkerLedger:
         """
         shards = await self._shards.all()
         self._generations.learn(shards)
-        reports, errors = [], []
-        for _, shard in sorted(shards.items()):
-            try:
-                reports.append(await self._recovery.tend_once(shard))
-            except (ApiError, FencedError) as error:
-                errors.append(error)
+        in_turn = asyncio.Semaphore(TENDED_AT_ONCE)
+        errors: list[ApiError | FencedError] = []
+
+        async def tend(shard: Shard) -> ShardReport | None:
+            async with in_turn:
+                try:
+                    return await self._recovery.tend_once(shard)
+                except (ApiError, FencedError) as error:
+                    errors.append(error)
+                    return None
+
+        reports = await asyncio.gather(*(tend(shards[number]) for number in sorted(shards)))
         await self._generations.refresh()
         if errors:
             raise errors[0]
-        return tuple(reports)
+        return tuple(report for report in reports if report is not None)
 
     async def sweep_once(self, shard: int, count: int = SWEPT_KEYS) -> bool:
         """Removes a little of what older generations left in Redis. False where it is all gone."""
