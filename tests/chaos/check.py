@@ -34,6 +34,7 @@ _ORPHANING = frozenset(
         "redis_clock_step",
         "master_killed",
         "master_failover",
+        "laggard_took_over",
         "slots_moved",
         "journal_lost",
         "journal_full",

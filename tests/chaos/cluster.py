@@ -54,13 +54,17 @@ class ClusterMember:
     async def stop(self) -> None:
         await self._scope.aclose()
 
-    async def befall(self, kind: str) -> Loss | None:
+    async def befall(self, kind: str, seconds: float) -> Loss | None:
         """Each time another master. What its replica did not have yet is lost."""
         self._turn += 1
         number = self._turn % _MASTERS
         match kind:
             case "master_killed":
-                return await self._kill(number)
+                return await self._kill(kind, number)
+            case "laggard_took_over":
+                await self.cluster.lag(number)
+                await asyncio.sleep(seconds)
+                return await self._kill(kind, number)
             case "master_failover":
                 await self.cluster.failover(number)
             case "slots_moved":
@@ -69,17 +73,18 @@ class ClusterMember:
                 raise ValueError(kind)
         return None
 
-    async def _kill(self, number: int) -> Loss:
+    async def _kill(self, kind: str, number: int) -> Loss:
         """Its files are opened before it comes back and takes over what its replica has."""
         dead = await self.cluster.master(number)
         dead.kill()
+        at_ms = _CLOCK.unix_ms()
         port = await self._taken_over(number)
         had = await autopsy(dead.directory)
         async with Redis(host=HOST, port=port) as client:
             has = await read_client(client)
         dead.start()
-        await self.cluster.settled()
-        return lost_between("master_killed", _CLOCK.unix_ms(), had, has)
+        await self.cluster.catch_up(number)
+        return lost_between(kind, at_ms, had, has)
 
     async def _taken_over(self, number: int) -> int:
         async with asyncio.timeout(_TAKE_OVER_SECONDS):

@@ -67,6 +67,7 @@ FAULTS: Mapping[str, FaultKind] = {
         FaultKind("replica_promoted", Role.REDIS, (500, 3_000)),
         FaultKind("master_killed", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
         FaultKind("master_failover", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
+        FaultKind("laggard_took_over", Role.CLUSTER, (500, 2_000), off=_NEEDS_CLUSTER),
         FaultKind("slots_moved", Role.CLUSTER, (0, 0), off=_NEEDS_CLUSTER),
         FaultKind("journal_lost", Role.REDIS, (500, 3_000), off=_LOSES),
     )

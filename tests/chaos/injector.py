@@ -86,7 +86,7 @@ class Injector:
             case Role.WIRE:
                 return _break(world.wires[fault.target], fault.kind, seconds)
             case Role.CLUSTER:
-                return self._befall_cluster(fault.kind)
+                return self._befall_cluster(fault.kind, seconds)
             case Role.FLEET:
                 return self._roll()
 
@@ -127,9 +127,9 @@ class Injector:
             case _:
                 self.losses.append(await self._lose(fault.kind, seconds))
 
-    async def _befall_cluster(self, kind: str) -> None:
+    async def _befall_cluster(self, kind: str, seconds: float) -> None:
         assert isinstance(self._world.redis, ClusterMember), "--cluster"
-        loss = await self._world.redis.befall(kind)
+        loss = await self._world.redis.befall(kind, seconds)
         if loss is not None:
             self.losses.append(loss)
 

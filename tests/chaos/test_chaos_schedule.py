@@ -48,7 +48,7 @@ def test_a_cluster_has_faults_of_its_own() -> None:
     targets = targets_of(Shape(is_cluster=True))
     schedule = draw_schedule(1, 600, ON_CLUSTER, targets)
     assert {fault.kind for fault in schedule} == set(ON_CLUSTER)
-    assert {"master_killed", "master_failover", "slots_moved"} <= set(ON_CLUSTER)
+    assert {"master_killed", "laggard_took_over", "slots_moved"} <= set(ON_CLUSTER)
     assert not any(fault.target.endswith("-redis") for fault in schedule)
 
 
