@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -75,7 +75,9 @@ class PostgresFlushes:
             _check_lease(row, owner, generation)
             if row["state"] != ShardState.DRAINING:
                 raise FencedError(f"shard {shard} is {row['state']}")
-            return await self._insert(executor, _Batch(shard, row["cursor_generation"], charges))
+            return await self._insert_over(
+                executor, _Batch(shard, row["cursor_generation"], charges)
+            )
 
         return await self._database.transact(step) if charges else 0
 
@@ -88,7 +90,7 @@ class PostgresFlushes:
             _check_over(row, shard, charges)
             is_late = row["state"] != ShardState.DRAINING
             entries = [(_journal_id(charge), charge) for _, charge in charges]
-            return await self._insert(
+            return await self._insert_over(
                 executor, _Batch(shard, row["cursor_generation"], entries, is_late=is_late)
             )
 
@@ -101,6 +103,16 @@ class PostgresFlushes:
         if row is None:
             raise FencedError(f"no shard {shard}")
         return row
+
+    async def _insert_over(self, executor: Executor, batch: "_Batch") -> int:
+        """Of a generation that is over, from its stream or from journals, and often from both: what
+        is set aside out of one is not taken from its account again out of the other."""
+        accounts = sorted({charge.account_id for _, charge in batch.entries})
+        rows = await executor.fetch(self._queries.list_set_aside, batch.shard, accounts)
+        parts = (_read_part(row["raw"]) for row in rows)
+        set_aside = {(part.incarnation, part.number) for part in parts if part.number}
+        left = [e for e in batch.entries if (e[1].incarnation, e[1].number) not in set_aside]
+        return await self._insert(executor, replace(batch, entries=left)) if left else 0
 
     async def _insert(self, executor: Executor, batch: "_Batch") -> int:
         """Rows, then money for the rows that were new, and for nothing else."""
@@ -198,6 +210,8 @@ class PostgresFlushes:
         row = (shard, cursor.stream_id, raw, _printable(reason), part.account_id, part.nanos)
 
         async def step(executor: Executor) -> None:
+            if part.number and await self._is_posted(executor, shard, part):
+                return  # a journal had it whole, and was first
             await executor.execute(self._queries.insert_quarantine, *row, cursor.generation)
             if part.number:
                 # It is in Postgres now: a gap would keep its gateway's journal from being pruned.
@@ -206,6 +220,11 @@ class PostgresFlushes:
                 )
 
         await self._database.transact(step)
+
+    async def _is_posted(self, executor: Executor, shard: int, part: "_Part") -> bool:
+        place = [part.incarnation], [part.number]
+        row = await executor.fetchrow(self._queries.find_posted, shard, *place)
+        return row is not None and bool(row["numbers"])
 
     async def _set_aside(
         self, executor: Executor, batch: "_Batch", entry: Entry, reason: str

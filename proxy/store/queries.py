@@ -69,6 +69,7 @@ class Queries:
     list_quarantine: str
     list_quarantined: str
     list_routing_revisions: str
+    list_set_aside: str
     list_shards: str
     list_unacknowledged: str
     list_usage: str

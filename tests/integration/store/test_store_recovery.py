@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from proxy.domain.charge import Charge
 from proxy.domain.ports import Cursor, FencedError, Shard, ShardState, Suspicion
 from proxy.store.pool import Store
 from tests.support.charges import make_charge
@@ -158,3 +159,66 @@ async def test_gateways_that_nobody_sees_any_more_are_forgotten(store: Store) ->
     await store.shards.forget_gateways()
     left = await store.database.fetch("SELECT incarnation FROM gateway_steps")
     assert [row["incarnation"] for row in left] == ["alive"]
+
+
+async def _quarantined(store: Store, account_id: UUID) -> int:
+    (position,) = [p async for p in store.audit.positions() if p.account_id == account_id]
+    loaded = await store.directory.load_wallets([account_id])
+    assert loaded[account_id].balance_nanos == position.balance_nanos - position.quarantined_nanos
+    return position.quarantined_nanos
+
+
+async def test_poison_that_is_in_a_stream_and_in_a_journal_is_set_aside_once(
+    store: Store, make_account: MakeAccount
+) -> None:
+    """Its amount was taken once."""
+    ada, ben = await make_account(), await make_account()
+    first = make_charge(ada, incarnation="g", number=2, model="\0")
+    second = make_charge(ben, incarnation="g", number=4, model="\0")
+    await store.shards.bump(0, 1)
+    await store.flushes.acquire_any(0, "worker", 60)
+    await store.flushes.post(0, [(1, first)])
+    await store.flushes.drain(0, "worker", 2, [("1-0", first), ("2-0", second)])
+    await store.flushes.post(0, [(1, second)])
+    await store.shards.advance(await _shard(store), REASSERTING)
+    assert await _quarantined(store, ada) == first.charged_nanos
+    assert await _quarantined(store, ben) == second.charged_nanos
+    assert await store.audit.count_quarantine() == 2
+
+
+async def test_an_entry_that_cannot_be_read_and_its_copy_in_a_journal_are_one_charge(
+    store: Store, make_account: MakeAccount
+) -> None:
+    ada, ben = await make_account(), await make_account()
+    first = make_charge(ada, incarnation="g", number=2)
+    second = make_charge(ben, incarnation="g", number=4)
+
+    async def find_unreadable(charge: Charge, entry_id: str) -> None:
+        told = (charge.account_id, charge.charged_nanos, charge.incarnation, charge.number)
+        raw = "a={}\nc={}\ni={}\nn={}\nd=?".format(*told).encode()
+        await store.flushes.quarantine(0, Cursor(1, entry_id), raw, "not a charge")
+
+    await store.shards.bump(0, 1)
+    await find_unreadable(first, "1-0")
+    assert await store.flushes.post(0, [(1, first), (1, second)]) == 1
+    await find_unreadable(second, "2-0")
+    await store.shards.advance(await _shard(store), REASSERTING)
+    assert (await _wallet(store, ada), await _quarantined(store, ada)) == (
+        (0, 0),
+        first.charged_nanos,
+    )
+    assert (await _wallet(store, ben), await _quarantined(store, ben)) == (
+        (-second.charged_nanos, 0),
+        0,
+    )
+
+
+async def test_a_clock_that_was_set_back_makes_nobody_live_or_lead_for_ever(store: Store) -> None:
+    """Postgres' own: a gateway that died and a lease that nobody has were both in its future."""
+    shard = await _shard(store)
+    await store.shards.attend("dead")
+    await store.flushes.acquire_any(0, "dead", 15)
+    await store.database.execute("UPDATE gateways SET seen_at = now() + interval '2 hours'")
+    await store.database.execute("UPDATE shards SET flusher_until = now() + interval '2 hours'")
+    assert await store.shards.waited_for(shard, seconds=10) == []
+    assert await store.flushes.acquire_any(0, "alive", 15) is not None
