@@ -3,7 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from tests.chaos.money import alarms, balances, expired, explained_debt, total, unexplained_debt
+from tests.chaos.money import (
+    alarms,
+    balances,
+    debts,
+    expired,
+    explained_debt,
+    total,
+    unexplained_debt,
+)
 from tests.chaos.records import Books
 
 
@@ -53,7 +61,8 @@ def table_of(books: Books) -> list[tuple[str, str]]:
     """The books side by side, for the report."""
     clients, rows, postgres = books.clients, books.postgres.rows, books.postgres
     entries = books.entries()
-    debt = total(explained_debt(books).values())
+    owed, explained = debts(books), explained_debt(books)
+    debt = total(explained.get(account_id, Counter()) for account_id in owed)
     return [
         ("clients: tries", f"{len(clients)} ({_pairs(_answers(books))})"),
         ("clients: complete", f"{sum(c.is_complete for c in clients)}"),
@@ -71,9 +80,9 @@ def table_of(books: Books) -> list[tuple[str, str]]:
         ("wallets: the books, nanos", _sum(postgres.owed.values())),
         ("generations", _pairs({f"of shard {n}": g for n, g in postgres.generations.items()})),
         ("late settlements", f"{_late(books)}"),
-        ("debt, nanos", f"{sum(max(0, -b) for b in postgres.wallets.values())}"),
-        ("debt explained by the formula", f"{debt['above'] + debt['late']}"),
-        ("debt explained by lost stores", f"{debt['lost']}"),
+        ("debts, the most of each", _sum(owed.values())),
+        ("debts: by the formula up to", f"{debt['above'] + debt['late']}"),
+        ("debts: by lost stores up to", f"{debt['lost']}"),
         ("holds left", f"{len(books.redis.holds)}"),
         ("verifications", _pairs(verdicts_of(books))),
     ]
