@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos import disks
+from tests.chaos import disks, templates
 from tests.chaos.bugs import BUGS
 from tests.chaos.faults import DEFAULT, FAULTS, ON_CLUSTER, Fault, Role, draw_schedule
 from tests.chaos.injector import unsupported
@@ -57,6 +57,8 @@ def main(argv: list[str]) -> int:
 
 def _run(options: argparse.Namespace, seed: int, seconds: int) -> tuple[Result, Path]:
     """One deployment of its own."""
+    if options.template is not None:
+        templates.prepare(options.template)
     shape = Shape(
         options.gateways,
         options.workers,
@@ -64,6 +66,7 @@ def _run(options: argparse.Namespace, seed: int, seconds: int) -> tuple[Result, 
         options.bug,
         options.shards or (_SHARDS_ON_CLUSTER if options.cluster else 1),
         is_cluster=options.cluster,
+        template=options.template,
     )
     schedule = _schedule(options, shape, seed, seconds)
     directory = Path(tempfile.mkdtemp(prefix="alc-", dir="/tmp"))
@@ -96,6 +99,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--directed", choices=DIRECTED, help="a written schedule instead")
     parser.add_argument("--keep", action="store_true", help="the logs, also where all is well")
     parser.add_argument("--scratch", action="store_true", help="no logs, whatever comes out")
+    parser.add_argument(
+        "--template", type=Path, metavar="DIR", help="a Postgres to copy; made where there is none"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcome here")
     return parser.parse_args(argv)
 

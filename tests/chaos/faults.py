@@ -86,7 +86,7 @@ _BETWEEN_MS = (400, 2_200)
 # A target is left alone between two faults. Redis needs it: what a full disk kept out of its file
 # is written a second after there is room, and a kill before that is another class of fault.
 _REST_MS = 2_500
-_LASTS_LONG = {Role.FLEET: 12_000, Role.CLUSTER: 8_000}  # as long as it takes
+_LASTS_LONG = {Role.FLEET: 20_000, Role.CLUSTER: 8_000}  # as long as it takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Injector:
         self._world = world
         self._say = say
         self._began_ms = _CLOCK.unix_ms()
+        self._rolling = asyncio.Lock()
 
     async def run(self, schedule: Sequence[Fault]) -> None:
         """Until the last one is over. Faults overlap."""
@@ -163,15 +164,17 @@ class Injector:
         return replace(loss, requests=frozenset(gone - posted - loss.kept))
 
     async def _roll(self) -> None:
-        """As it is done: out of the load balancer's rotation, and back when it serves again."""
-        for name, member in self._world.gateways.items():
-            sign = self._world.out / name
-            sign.touch()
-            try:
-                await member.restart()
-                await member.wait_serving(_GONE_SECONDS)
-            finally:
-                sign.unlink()
+        """As it is done: out of the load balancer's rotation, and back when it serves again. Nobody
+        begins another while one goes on: all gateways might be away at once."""
+        async with self._rolling:
+            for name, member in self._world.gateways.items():
+                sign = self._world.out / name
+                sign.touch()
+                try:
+                    await member.restart()
+                    await member.wait_serving(_GONE_SECONDS)
+                finally:
+                    sign.unlink()
 
     async def _step_clock(self, fault: Fault, seconds: float) -> None:
         """There and back: two steps, of which one is backwards."""

@@ -18,6 +18,7 @@ from tests.chaos.counts import counts_of, table_of
 from tests.chaos.faults import Fault
 from tests.chaos.injector import Injector
 from tests.chaos.planted import plant
+from tests.chaos.pulse import watched
 from tests.chaos.records import Books
 from tests.chaos.redis_book import ends_of_streams, read_redis
 from tests.chaos.world import Shape, World, open_world, stop_process
@@ -53,15 +54,16 @@ async def run(
         auditor = await world.start_auditor()
         clients = await world.start_clients(seed)
         injector = Injector(world, say)
-        say("faults:" if schedule else "no faults")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(injector.run(schedule))
-            group.create_task(asyncio.sleep(seconds))
-        say("faults are off; waiting for quiet")
-        await stop_process(clients, _CLIENTS_SECONDS)
-        for member in (*world.gateways.values(), *world.workers.values()):
-            await member.wait_serving()
-        is_quiet = await _quiet(world)
+        async with watched(world.logs / "stalls", injector.disturbances.append):
+            say("faults:" if schedule else "no faults")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(injector.run(schedule))
+                group.create_task(asyncio.sleep(seconds))
+            say("faults are off; waiting for quiet")
+            await stop_process(clients, _CLIENTS_SECONDS)
+            for member in (*world.gateways.values(), *world.workers.values()):
+                await member.wait_serving()
+            is_quiet = await _quiet(world)
         await stop_process(auditor)
         assert world.provider is not None
         await stop_process(world.provider)

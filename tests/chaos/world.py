@@ -23,7 +23,7 @@ from proxy.store.migrate import migrate
 from proxy.store.pool import Store, open_store
 from proxy.vault import KeyHasher
 from routing.money import Nanos
-from tests.chaos import disks
+from tests.chaos import disks, templates
 from tests.chaos.clients import MODEL
 from tests.chaos.clocks import Clocks
 from tests.chaos.cluster import ClusterMember
@@ -36,8 +36,6 @@ from tests.support.tables import model, table, upstream
 RICH_NANOS = 10**12
 POOR_NANOS = 4_000_000
 _ACCOUNTS_RICH, _ACCOUNTS_POOR, _KEYS_EACH = 6, 3, 2
-# A killed server's data survives without: the machine stays up.
-_POSTGRES_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 _CLOCK = SystemClock()
 
 # Short, so that a run of minutes sees leases end, outages be noticed and flushers change.
@@ -61,6 +59,7 @@ class Shape:
     bug: str = ""
     shards: int = 1
     is_cluster: bool = False
+    template: Path | None = None  # a Postgres to begin with a copy of
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -168,9 +167,11 @@ async def open_world(directory: Path, shape: Shape) -> AsyncIterator[World]:
             redis = ClusterMember(redis_dir, {})
         else:
             redis = StoreMember("redis", lambda: open_redis(redis_dir, binary=program))
+        postgres_dir = directory / "postgres"
+        if shape.template is not None:
+            templates.copy(shape.template, postgres_dir)
         postgres = StoreMember(
-            "postgres",
-            lambda: open_postgres(directory / "postgres", settings=_POSTGRES_SETTINGS),
+            "postgres", lambda: open_postgres(postgres_dir, settings=templates.POSTGRES_SETTINGS)
         )
         world = World(directory, shape, redis, postgres, clocks)
         world.logs.mkdir(parents=True)
