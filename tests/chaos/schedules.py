@@ -66,6 +66,16 @@ def journal_and_tail_lost() -> list[Fault]:
     return [Fault(1_500, "journal_lost", "redis", 2_500)]
 
 
+def masters_lost() -> list[Fault]:
+    """Of a cluster: slots move, a replica that lagged takes over, and one that did not."""
+    return [
+        Fault(1_500, "slots_moved", "redis", 0),
+        Fault(6_000, "laggard_took_over", "redis", 1_000),
+        Fault(8_000, "gateway_kill", "g0", 200),
+        Fault(16_000, "master_killed", "redis", 0),
+    ]
+
+
 DIRECTED: Mapping[str, Callable[[], list[Fault]]] = {
     schedule.__name__: schedule
     for schedule in (
@@ -80,5 +90,6 @@ DIRECTED: Mapping[str, Callable[[], list[Fault]]] = {
         redis_emptied,
         tail_lost,
         journal_and_tail_lost,
+        masters_lost,
     )
 }
