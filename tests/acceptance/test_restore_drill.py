@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.billing.verify import verify
+from proxy.billing.keys import revoke as revoke_key
+from proxy.billing.verify import Verdict, verify
 from proxy.domain.clock import SystemClock
 from proxy.domain.errors import StoreUnavailableError
 from proxy.domain.outcome import Outcome
@@ -22,7 +23,7 @@ from tests.chaos.losses import take_journal
 from tests.support.databases import make_template
 from tests.support.own_stores import OwnPostgres
 from tests.support.processes import until
-from tests.support.scene import NANOS_PER_USD, Customer, Scene, run_scene
+from tests.support.scene import NANOS_PER_USD, Customer, Scene, Stage
 
 CHARGED_TWICE = (
     "a row that a journal brings again, and that the adjustment for what Postgres lacks already"
@@ -92,13 +93,16 @@ def template(own_postgres: OwnPostgres) -> str:
     return make_template(own_postgres.url)
 
 
+@pytest.fixture(scope="module")
+def stage(own_postgres: OwnPostgres, template: str, short_dir: Path) -> Iterator[Stage]:
+    found = Stage(own_postgres, template, short_dir / "drill")
+    yield found
+    found.clear()
+
+
 @pytest.fixture
-def scene(own_postgres: OwnPostgres, template: str, tmp_path: Path) -> Iterator[Scene]:
-    with run_scene(own_postgres, template, tmp_path / "scene") as found:
-        found.start()
-        yield found
-        if not own_postgres.is_running:
-            own_postgres.start()
+def scene(stage: Stage) -> Scene:
+    return stage.scene()
 
 
 @pytest.fixture
@@ -125,9 +129,10 @@ def test_rows_and_a_credit_are_lost(scene: Scene, drill: Drill) -> None:
     assert drill.restored(ben) == []
     scene.ends_well(ada, ben)  # with every row, those since the backup included
 
-    # Business as usual. What the backup lost is not known by its reference any more.
+    # Business as usual; but nobody here knows bank-1 any more, and its event comes again.
     assert ada.pays(1, "bank-2") is Outcome.OK
-    assert ada.pays(3, "bank-1") is Outcome.OK  # an operator must tell it from a new one
+    assert ada.pays(3, "bank-1") is Outcome.OK
+    take_back(ada, 3, f"reconciled:restored:{drill.generation}")
     scene.ends_well(ada, ben)
 
 
@@ -215,6 +220,23 @@ def test_a_credit_comes_between_the_restore_and_its_detection(scene: Scene, dril
     scene.ends_well(ada)
 
 
+def test_a_credit_that_came_before_the_repair_is_seen_to_by_hand(
+    scene: Scene, drill: Drill
+) -> None:
+    ada = scene.customer()
+    drill.take_backup()
+    assert ada.pays(3, "bank-1") is Outcome.OK
+    drill.restore()
+    assert until(lambda: pays_again(ada)) is Outcome.OK
+    assert scene.verification().verdict is Verdict.DIFFERENT  # an alarm, and nothing repairs it
+    scene.deployment.apilink("ledger", "rebuild", "0")  # from Postgres, without bank-1
+    assert ada.is_served_again()
+    ada.credited_nanos -= 3 * NANOS_PER_USD
+    scene.ends_well(ada)
+    assert ada.pays(3, "bank-1") is Outcome.OK  # its event comes again
+    scene.ends_well(ada)
+
+
 def test_what_nobody_can_bring_back(scene: Scene, drill: Drill) -> None:
     """Who came since the backup is unknown, and the charges are set aside. A key that was revoked
     since then is not revoked any more."""
@@ -234,8 +256,18 @@ def test_what_nobody_can_bring_back(scene: Scene, drill: Drill) -> None:
 
 
 def revoke(customer: Customer) -> None:
-    customer.scene.deployment.apilink("keys", "revoke", customer.key.key_id)
+    async def step(store: Store, wallets: Wallets) -> None:
+        await revoke_key(store, wallets.publish_key, customer.key.key_id)
+
+    customer.scene.with_wallets(step)
     until(lambda: customer.asks().status == 401)
+
+
+def take_back(customer: Customer, usd: int, reference: str) -> None:
+    """What an operator does about a payment that was credited twice."""
+    words = f"--account {customer.key.account_id} --kind adjustment --usd=-{usd} --json"
+    customer.scene.deployment.apilink("credit", "--reference", reference, *words.split())
+    customer.credited_nanos -= usd * NANOS_PER_USD
 
 
 def ask(customer: Customer, times: int) -> list[int]:
