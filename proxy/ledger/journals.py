@@ -31,6 +31,7 @@ class Journals:
         self._own = own
         self._fenced = fenced
         self._adopted: list[AdoptedJournal] = []
+        self._pump: Pump | None = None
 
     @property
     def adopted(self) -> tuple[str, ...]:
@@ -44,6 +45,7 @@ class Journals:
 
     def adopt(self, pump: Pump) -> int:
         """Takes what no living process holds, and settles it again: what was settled stays so."""
+        self._pump = pump
         found = adopt_journals(self._root)
         for journal in found:
             pump.add_source(JournalSource(journal.segments))
@@ -98,6 +100,8 @@ class Journals:
 
     async def _forget(self, places: frozenset[tuple[str, int]]) -> None:
         for incarnation, shard in places:
+            if self._pump is not None:
+                self._pump.forget(incarnation)
             try:
                 await self._fenced.call(shard, _forget(shard, incarnation))
             except LedgerFault:  # a few bytes stay in the ledger

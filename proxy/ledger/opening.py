@@ -111,7 +111,7 @@ def _core_of(
     incarnation = str(mint_uuid7(clock))
     server_clock = ServerClock(clock)
     loader = Loader(directory, link, generations, server_clock)
-    pump = Pump(link, incarnation=incarnation, load_wallet=loader.load_wallet, queue_max=queue_max)
+    pump = Pump(link, load_wallet=loader.load_wallet, queue_max=queue_max)
     tails = Tails(
         generations, server_clock, clock, incarnation=incarnation, acknowledged=pump.acknowledged
     )

@@ -32,6 +32,9 @@ _STORED: Final = (Outcome.OK, Outcome.SETTLED_LATE, Outcome.NOT_FOUND)
 _UNEXPECTED: Final = (Outcome.ALREADY_RELEASED, Outcome.EXISTS_WITH_DIFFERENT_AMOUNT)
 
 
+Acknowledged = defaultdict[tuple[int, int], dict[str, int]]
+
+
 @dataclass(slots=True, eq=False)
 class Settlement:
     """`number` is the incarnation's own count, 0 for a release without a row. `answered`, where
@@ -102,15 +105,14 @@ class Pump:
         self,
         link: Link,
         *,
-        incarnation: str,
         load_wallet: Callable[[UUID, int], Awaitable[bool]],
         queue_max: int = QUEUE_MAX,
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
         self.counts = PumpCounts()
-        self.acknowledged: dict[tuple[int, int], int] = {}  # shard, generation → highest of ours
+        # Shard and generation → incarnation → the highest number that the ledger has acknowledged.
+        self.acknowledged: Acknowledged = defaultdict(dict)
         self.on_refused: list[Callable[[int, int, RefusedError], None]] = []  # shard, generation
-        self._incarnation = incarnation
         self._link = link
         self._load_wallet = load_wallet
         self._queue_max = queue_max
@@ -165,6 +167,11 @@ class Pump:
             self._stranded.pop(settlement, None)
             self._tell(settlement)
         self._send()
+
+    def forget(self, incarnation: str) -> None:
+        """The ledger is about to: all of it is in Postgres."""
+        for highest in self.acknowledged.values():
+            highest.pop(incarnation, None)
 
     def offer(self, settlements: Iterable[Settlement]) -> None:
         for settlement in settlements:
@@ -276,10 +283,10 @@ class Pump:
             if outcome in _UNEXPECTED and _is_settle(settlement):
                 self.counts.unexpected += 1
             self.counts.late += outcome is Outcome.SETTLED_LATE
-            # Another's number, from a journal that was left, says nothing of how far ours are.
-            if outcome in _STORED and settlement.incarnation == self._incarnation:
-                place = settlement.shard, settlement.generation
-                self.acknowledged[place] = max(settlement.number, self.acknowledged.get(place, 0))
+            if outcome in _STORED and settlement.number:
+                highest = self.acknowledged[settlement.shard, settlement.generation]
+                before = highest.get(settlement.incarnation, 0)
+                highest[settlement.incarnation] = max(settlement.number, before)
             self._tell(settlement)
 
     def _tell(self, settlement: Settlement) -> None:

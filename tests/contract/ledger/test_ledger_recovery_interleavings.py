@@ -28,6 +28,7 @@ from tests.support.ledger_world import (
     charge,
     held,
     nothing_to_restore,
+    reconnected,
     recovered,
     until,
 )
@@ -410,3 +411,28 @@ def _hold(world: World, key: ApiKey) -> Hold:
 
 def _no_space(*_: object) -> Any:
     raise OSError(28, os.strerror(28), str(Path("journal")))
+
+
+async def test_what_was_settled_for_a_gateway_that_died_is_missed_too(world: World) -> None:
+    """A store that forgot it did not forget anything of whoever settled it."""
+    key = world.account()
+    async with world.gateway() as ledger:
+        await _settled(world, ledger, key, 1)
+        hold = await held(ledger, key, world.id(), 300)
+        world.proxy.is_refusing = True
+        world.proxy.cut()
+        await ledger.record(hold, charge(hold, 100))
+    world.proxy.is_refusing = False
+    before = _dumped(world)
+    async with world.gateway() as heir:
+        await until(lambda: heir.counts.settled == 2)
+        assert await world.wallet(key) == (USD - 101, 0)
+        _restored(world, before)
+        await reconnected(world, heir)
+        assert heir.lost_shards == {0}
+        await until(lambda: world.books.shard.suspicion is Suspicion.TAIL)
+        await recovered(world)
+        assert world.books.balance(key.account_id) == USD - 101
+        await heir.prune_once(world.books)  # nothing of the one that died is left
+        await reconnected(world, heir)
+        assert heir.lost_shards == set()
