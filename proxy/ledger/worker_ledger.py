@@ -55,7 +55,7 @@ class WorkerLedger:
         self._connections = 0
         link.on_up.append(self._count_connection)
         self._swept: dict[int, int] = {}
-        self._sweep_at: dict[int, int] = {}
+        self._sweep_at: dict[int, tuple[int, int]] = {}  # shard → generation, and where its scan is
 
     def flusher(self, shard: int) -> Flusher:
         """Keep it: it remembers which poison it has already set aside."""
@@ -111,11 +111,12 @@ class WorkerLedger:
         generation = self._generations.find(shard)
         if generation is None or self._swept.get(shard) == generation:
             return False
+        begun, at = self._sweep_at.get(shard, (generation, 0))
+        if begun != generation:
+            at = 0  # what this generation's scan has passed, the one before has left since
         with as_unavailable():
-            cursor, _ = await self._link.call(
-                *calls.sweep(shard, generation, self._sweep_at.get(shard, 0), count)
-            )
-        self._sweep_at[shard] = int(cursor)
+            cursor, _ = await self._link.call(*calls.sweep(shard, generation, at, count))
+        self._sweep_at[shard] = generation, int(cursor)
         if not int(cursor):
             self._swept[shard] = generation
         return bool(int(cursor))

@@ -413,6 +413,23 @@ def _no_space(*_: object) -> Any:
     raise OSError(28, os.strerror(28), str(Path("journal")))
 
 
+async def test_a_sweep_that_a_recovery_interrupts_begins_anew(world: World) -> None:
+    keys = [world.account() for _ in range(40)]
+    async with world.gateway() as ledger:
+        for _ in range(2):
+            await ledger.attend_once()
+            for key in keys:
+                await held(ledger, key, world.id(), 1)
+            while len(world.client.keys(f"al:{{s0}}:{world.books.generation - 1}:*")) > 5:
+                await world.worker.sweep_once(0, 5)
+            await world.worker.suspect(0, Suspicion.OPERATOR)
+            await recovered(world)
+    while await world.worker.sweep_once(0, 5):
+        pass
+    for generation in range(1, world.books.generation):
+        assert world.client.keys(f"al:{{s0}}:{generation}:*") == []
+
+
 async def test_what_was_settled_for_a_gateway_that_died_is_missed_too(world: World) -> None:
     """A store that forgot it did not forget anything of whoever settled it."""
     key = world.account()
