@@ -73,6 +73,7 @@ def table_of(books: Books) -> list[tuple[str, str]]:
         ("Redis: lost holds", _sum(n for loss in books.losses for n in loss.holds.values())),
         ("Postgres: rows, charged", _sum(row.charged_nanos for row in rows)),
         ("Postgres: rows by status", _pairs(Counter(row.status for row in rows))),
+        ("Postgres: prompts nobody saw", _sum(_unseen(books))),
         ("credits, nanos", _sum(postgres.movements.values())),
         ("late debits, nanos", _sum(postgres.late_debits.values())),
         ("wallets: Redis, nanos", _sum(w.balance_nanos for w in books.redis.wallets.values())),
@@ -94,6 +95,13 @@ def _answers(books: Books) -> Counter[str]:
 
 def _lost(books: Books) -> list[int]:
     return [entry.charged_nanos for loss in books.losses for entry in loss.entries]
+
+
+def _unseen(books: Books) -> list[int]:
+    """Of requests that were written upstream, and swallowed by a broken wire."""
+    seen = {served.marker for served in books.provider}
+    rows = books.postgres.rows
+    return [r.charged_nanos for r in rows if r.charged_nanos and r.marker and r.marker not in seen]
 
 
 def _late(books: Books) -> int:
