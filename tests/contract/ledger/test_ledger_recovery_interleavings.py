@@ -15,13 +15,11 @@ from proxy.domain.account import ApiKey
 from proxy.domain.errors import ApiError
 from proxy.domain.outcome import Hold, Outcome
 from proxy.domain.ports import FencedError, Shard, ShardState, Suspicion
-from proxy.ledger import calls
-from proxy.ledger.calls import Phase, shard_key
+from proxy.ledger.calls import shard_key
 from proxy.ledger.gateway_ledger import RedisLedger
 from proxy.ledger.opening import open_worker_ledger
 from proxy.ledger.worker_ledger import WorkerLedger
 from routing.money import Nanos
-from tests.support.ledger_bench import LEASE_MS, LedgerBench
 from tests.support.ledger_world import (
     USD,
     World,
@@ -54,15 +52,6 @@ def _restored(world: World, dumped: dict[Any, Any]) -> None:
 
 def _phase(world: World) -> Any:
     return world.client.hget(shard_key(0), "phase")
-
-
-def test_a_generation_begins_closed(bench: LedgerBench) -> None:
-    """A worker that looked before the store was emptied must not open it afterwards."""
-    bench.client.delete(shard_key(0))
-    for phase in (Phase.OPEN, Phase.ADMITTING):
-        with pytest.raises(Exception, match="NOSHARD"):
-            bench.call(calls.move_shard(0, 1, phase, LEASE_MS))
-    assert bench.client.exists(shard_key(0)) == 0
 
 
 async def test_a_worker_whose_lease_ended_skips_nothing_that_it_drains(world: World) -> None:
@@ -155,21 +144,6 @@ async def test_what_an_older_store_took_while_it_was_drained_is_drained_too(worl
         world.books.live.clear()
         await recovered(world)
         assert world.books.balance(key.account_id) == USD - 120
-
-
-async def test_postgres_may_forget_what_a_gateway_reported(world: World) -> None:
-    """As after a failover to a standby that lagged: it is told again."""
-    async with world.gateway() as ledger:
-        world.books.live.add("a gateway that is slow")
-        await world.worker.suspect(0, Suspicion.OPERATOR)
-        await world.worker.tend_shards_once()
-        await ledger.attend_once()
-        assert len(world.books.reports) == 1
-        world.books.reports.clear()
-        await ledger.attend_once()
-        assert len(world.books.reports) == 1
-        world.books.live.discard("a gateway that is slow")
-        await recovered(world)
 
 
 async def test_a_journal_that_cannot_be_read_keeps_no_shard_closed(
@@ -329,30 +303,6 @@ async def test_a_hold_that_ended_while_its_generation_was_looked_up_is_not_taken
         assert world.client.exists(world.keys.hold(hold.request_id)) == 0
 
 
-async def test_one_slow_shard_does_not_keep_the_others_waiting(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tended: list[int] = []
-    goes_on = asyncio.Event()
-
-    class _Recovery:
-        async def tend_once(self, shard: Shard) -> Shard:
-            if shard.number == 0:
-                await goes_on.wait()
-            tended.append(shard.number)
-            if shard.number == 2:
-                goes_on.set()
-            return shard
-
-    async def three(_: MemoryBooks) -> Mapping[int, Shard]:
-        return {number: Shard(number, 1) for number in range(3)}
-
-    monkeypatch.setattr(MemoryBooks, "all", three)
-    world.worker._recovery = _Recovery()  # type: ignore[assignment]
-    await asyncio.wait_for(world.worker.tend_shards_once(), 5)
-    assert tended == [1, 2, 0]
-
-
 class _SlowDrain(MemoryBooks):
     """Another worker's view of the same books. Its lease ends while it drains."""
 
@@ -411,23 +361,6 @@ def _hold(world: World, key: ApiKey) -> Hold:
 
 def _no_space(*_: object) -> Any:
     raise OSError(28, os.strerror(28), str(Path("journal")))
-
-
-async def test_a_sweep_that_a_recovery_interrupts_begins_anew(world: World) -> None:
-    keys = [world.account() for _ in range(40)]
-    async with world.gateway() as ledger:
-        for _ in range(2):
-            await ledger.attend_once()
-            for key in keys:
-                await held(ledger, key, world.id(), 1)
-            while len(world.client.keys(f"al:{{s0}}:{world.books.generation - 1}:*")) > 5:
-                await world.worker.sweep_once(0, 5)
-            await world.worker.suspect(0, Suspicion.OPERATOR)
-            await recovered(world)
-    while await world.worker.sweep_once(0, 5):
-        pass
-    for generation in range(1, world.books.generation):
-        assert world.client.keys(f"al:{{s0}}:{generation}:*") == []
 
 
 async def test_what_was_settled_for_a_gateway_that_died_is_missed_too(world: World) -> None:
