@@ -22,13 +22,15 @@ CREATE TABLE shards (
     flusher_owner text,
     flusher_until timestamptz,
     state text NOT NULL DEFAULT 'open' CHECK (state IN ('draining', 'reasserting', 'open')),
-    suspect text CHECK (suspect IN ('tail', 'stream', 'postgres', 'operator'))
+    suspect text CHECK (suspect IN ('tail', 'stream', 'postgres', 'operator')),
+    restored_generation bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE shards IS 'The fence of every flush: its generation, who may flush, and how far the charge stream is in here.';
 COMMENT ON COLUMN shards.generation IS 'Rises when a shard''s memory is lost or suspect; whoever holds the old one is out.';
 COMMENT ON COLUMN shards.cursor_generation IS 'Whose charge stream the cursor is in: each generation has its own.';
 COMMENT ON COLUMN shards.state IS 'Draining: what older generations charged comes in here, no wallet is loaded. Reasserting: wallets are loaded from here, gateways take their holds again. Then open.';
 COMMENT ON COLUMN shards.suspect IS 'Why this generation must end: Redis lost its tail or its stream, Postgres is older than Redis, or an operator says so.';
+COMMENT ON COLUMN shards.restored_generation IS 'The last one that ended because this database was restored: what it and older ones had settled is in balances already, also where the rows are gone.';
 
 CREATE TABLE gateways (
     incarnation text PRIMARY KEY,

@@ -73,12 +73,14 @@ class Suspicion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard as Postgres has it."""
+    """A shard as Postgres has it. What generations up to `restored` had settled is in balances
+    already, though their rows may be gone: Postgres was restored from a backup."""
 
     number: int
     generation: int
     state: ShardState = ShardState.OPEN
     suspicion: Suspicion | None = None
+    restored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,9 @@ class Flushes(Protocol):
 
         Raises FencedError where a generation is not over, or not known here.
         """
+
+    async def forgo(self, shard: int, settlements: Sequence[tuple[str, int]]) -> None:
+        """These (incarnation, number) will have no row here: they count as committed."""
 
     async def quarantine(self, shard: int, cursor: Cursor, raw: bytes, reason: str) -> None:
         """Sets a poison entry aside, whole, with an alarm. `cursor`: where it stands."""
@@ -222,7 +227,9 @@ class Shards(Protocol):
     async def suspect(self, shard: int, generation: int, suspicion: Suspicion) -> None:
         """Asks for a recovery. Of another generation, or while one is under way, nothing."""
 
-    async def bump(self, shard: int, generation: int, *, above: int = 0) -> int | None:
+    async def bump(
+        self, shard: int, generation: int, *, above: int = 0, restored: bool = False
+    ) -> int | None:
         """Ends a generation, `FOR UPDATE`, and returns the next, higher than `above` too: whoever
         held the old one is out, and the shard is being drained. None where it was over already."""
 

@@ -112,7 +112,7 @@ class Attendant:
         """Once for each new generation: its ledger knows nothing of what is in our journals. What
         cannot be read now comes later, as sequenced debits: no shard waits for that."""
         news = {
-            number: shard.generation
+            number: shard
             for number, shard in shards.items()
             if shard.generation > self._posted.get(number, 0)
         }
@@ -123,17 +123,27 @@ class Attendant:
             except OSError as error:
                 _warn(error)
             else:
-                self._posted |= news
+                self._posted |= {number: shard.generation for number, shard in news.items()}
 
     async def _post_stranded(self) -> None:
-        for shard, settlements in _batches(self._pump.stranded):
-            charges = [(s.generation, parse_charge(calls.data_of(s.command))) for s in settlements]
+        for number, settlements in _batches(self._pump.stranded):
+            forgone = [s for s in settlements if self._is_forgone(s)]
+            posted = [s for s in settlements if s not in forgone]
+            charges = [(s.generation, parse_charge(calls.data_of(s.command))) for s in posted]
             try:
-                await self._flushes.post(shard, charges)
+                await self._flushes.post(number, charges)
+                await self._flushes.forgo(number, [(s.incarnation, s.number) for s in forgone])
             except FencedError as error:  # Postgres is behind the ledger, and will be told so
                 _warn(error)
             else:
                 self._pump.posted(settlements)
+
+    def _is_forgone(self, settlement: Settlement) -> bool:
+        """Read again from a journal that was left, so nobody knows whether it was settled: where
+        Postgres was restored, that may be in balances already."""
+        shard = self._generations.all().get(settlement.shard)
+        is_ours = settlement.incarnation == self._incarnation
+        return shard is not None and not is_ours and settlement.generation <= shard.restored
 
     async def _report(self, shard: Shard) -> None:
         """At every turn: a Postgres that lost its last moments may have lost an earlier report."""

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from proxy.domain.charge import Charge
-from proxy.domain.ports import Flushes
+from proxy.domain.ports import Flushes, Shard
 from proxy.ledger import calls
 from proxy.ledger.connection import Command
 from proxy.ledger.faults import LedgerFault
@@ -16,6 +15,7 @@ from proxy.ledger.journal import (
     AdoptedJournal,
     Committed,
     Journal,
+    Record,
     Segments,
     adopt_journals,
 )
@@ -52,9 +52,12 @@ class Journals:
         self._adopted.extend(found)
         return len(found)
 
-    async def post_older(self, flushes: Flushes, current: Mapping[int, int]) -> int:
-        """Every record of these shards (number → generation) that is of an older generation goes
-        into Postgres, whatever became of it in the ledger. Returns how many rows were new.
+    async def post_older(self, flushes: Flushes, current: Mapping[int, Shard]) -> int:
+        """Every record of these shards that is of an older generation goes into Postgres, whatever
+        became of it in the ledger. Returns how many rows were new.
+
+        Not of restored ones: what was settled is in balances, and what was not strands. Their rows
+        stay away.
 
         Raises StoreUnavailableError, and, once the others are done, OSError where a journal cannot
         be read.
@@ -113,18 +116,31 @@ def _forget(shard: int, incarnation: str) -> Callable[[int], Command]:
 
 
 async def _post_older(
-    flushes: Flushes, segments: Segments, current: Mapping[int, int], committed: Committed
+    flushes: Flushes, segments: Segments, current: Mapping[int, Shard], committed: Committed
 ) -> int:
     new, position = 0, START
     while True:
         records, position = await asyncio.to_thread(segments.read, position, POST_MAX)
         if not records:
             return new
-        by_shard: dict[int, list[tuple[int, Charge]]] = {}
-        for record in records:
-            charge = record.charge
-            is_older = record.generation < current.get(charge.shard, 0)
-            if is_older and charge.number > committed.get((charge.incarnation, charge.shard), 0):
-                by_shard.setdefault(charge.shard, []).append((record.generation, charge))
-        for shard, charges in by_shard.items():
-            new += await flushes.post(shard, charges)
+        for shard in current.values():
+            older = [r for r in records if _is_older(r, shard, committed)]
+            posted = [(r.generation, r.charge) for r in older if r.generation > shard.restored]
+            forgone = [
+                (r.charge.incarnation, r.charge.number)
+                for r in older
+                if r.generation <= shard.restored
+            ]
+            if posted:
+                new += await flushes.post(shard.number, posted)
+            if forgone:
+                await flushes.forgo(shard.number, forgone)
+
+
+def _is_older(record: Record, shard: Shard, committed: Committed) -> bool:
+    charge = record.charge
+    return (
+        charge.shard == shard.number
+        and record.generation < shard.generation
+        and charge.number > committed.get((charge.incarnation, charge.shard), 0)
+    )

@@ -144,9 +144,10 @@ class Recovery:
     async def _end(self, shard: Shard, *, is_there: bool) -> None:
         """Whoever has this generation is out. What Postgres forgot can be read from a ledger that
         still has it, and nowhere else."""
-        if shard.suspicion is Suspicion.POSTGRES and is_there:
+        restored = shard.suspicion is Suspicion.POSTGRES and is_there
+        if restored:
             await self._restore(self._wallets, shard)
-        generation = await self._shards.bump(shard.number, shard.generation)
+        generation = await self._shards.bump(shard.number, shard.generation, restored=restored)
         _tell("shard_recovery", shard, reason_code=shard.suspicion or "unknown", outcome=generation)
 
     async def _catch_up(self, shard: Shard, found: ShardInRedis) -> None:

@@ -96,6 +96,15 @@ class PostgresFlushes:
 
         return await self._database.transact(step) if charges else 0
 
+    async def forgo(self, shard: int, settlements: Sequence[tuple[str, int]]) -> None:
+        if settlements:
+            await self._database.execute(
+                self._queries.add_committed,
+                shard,
+                [incarnation for incarnation, _ in settlements],
+                [number for _, number in settlements],
+            )
+
     async def _begin(self, executor: Executor, shard: int) -> Record:
         """Locks the shard's row: nothing ends its generation before the commit."""
         await executor.fetchrow(self._queries.begin_flush)

@@ -29,9 +29,11 @@ class PostgresShards:
             self._queries.suspect_shard, shard, generation, suspicion.value
         )
 
-    async def bump(self, shard: int, generation: int, *, above: int = 0) -> int | None:
+    async def bump(
+        self, shard: int, generation: int, *, above: int = 0, restored: bool = False
+    ) -> int | None:
         found = await self._database.fetchval(
-            self._queries.bump_generation, shard, generation, above
+            self._queries.bump_generation, shard, generation, above, restored
         )
         return None if found is None else int(found)
 
@@ -88,6 +90,7 @@ def shard_of_row(row: Record) -> Shard:
         row["generation"],
         ShardState(row["state"]),
         None if suspicion is None else Suspicion(suspicion),
+        row["restored_generation"],
     )
 
 

@@ -3,10 +3,12 @@ SET LOCAL statement_timeout = '60s';
 
 ALTER TABLE shards
 ADD COLUMN state text NOT NULL DEFAULT 'open' CHECK (state IN ('draining', 'reasserting', 'open')),
-ADD COLUMN suspect text CHECK (suspect IN ('tail', 'stream', 'postgres', 'operator'));
+ADD COLUMN suspect text CHECK (suspect IN ('tail', 'stream', 'postgres', 'operator')),
+ADD COLUMN restored_generation bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN shards.cursor_generation IS 'Whose charge stream the cursor is in: each generation has its own.';
 COMMENT ON COLUMN shards.state IS 'Draining: what older generations charged comes in here, no wallet is loaded. Reasserting: wallets are loaded from here, gateways take their holds again. Then open.';
 COMMENT ON COLUMN shards.suspect IS 'Why this generation must end: Redis lost its tail or its stream, Postgres is older than Redis, or an operator says so.';
+COMMENT ON COLUMN shards.restored_generation IS 'The last one that ended because this database was restored: what it and older ones had settled is in balances already, also where the rows are gone.';
 
 CREATE TABLE gateways (
     incarnation text PRIMARY KEY,

@@ -9,4 +9,5 @@ WHERE
         OR flusher_until < now()
         OR flusher_until > now() + interval '10 minutes'
     )
-RETURNING shard, generation, state, suspect, cursor_generation, cursor_stream_id
+RETURNING
+    shard, generation, state, suspect, restored_generation, cursor_generation, cursor_stream_id

@@ -1,1 +1,1 @@
-SELECT shard, generation, state, suspect FROM shards ORDER BY shard
+SELECT shard, generation, state, suspect, restored_generation FROM shards ORDER BY shard

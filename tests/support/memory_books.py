@@ -83,15 +83,23 @@ class MemoryBooks:
         if generation == self.generation and self.shard.state is not ShardState.DRAINING:
             self.shard = replace(self.shard, suspicion=self.shard.suspicion or suspicion)
 
-    async def bump(self, shard: int, generation: int, *, above: int = 0) -> int | None:
+    async def bump(
+        self, shard: int, generation: int, *, above: int = 0, restored: bool = False
+    ) -> int | None:
         if generation != self.generation:
             return None
-        self.shard = Shard(0, max(generation, above) + 1, ShardState.DRAINING)
+        until = generation if restored else self.shard.restored
+        self.shard = Shard(0, max(generation, above) + 1, ShardState.DRAINING, restored=until)
         self.owner = None
         return self.generation
 
     async def adopt(self, shard: Shard, generation: int) -> None:
-        self.shard = Shard(0, generation, ShardState.OPEN, Suspicion.POSTGRES)
+        self.shard = replace(
+            self.shard,
+            generation=generation,
+            state=ShardState.OPEN,
+            suspicion=Suspicion.POSTGRES,
+        )
         self.cursor = Cursor(generation, "0-0")
 
     async def advance(self, shard: Shard, to: ShardState) -> bool:
@@ -151,7 +159,8 @@ class MemoryBooks:
     async def drain(
         self, shard: int, owner: str, generation: int, charges: Sequence[tuple[str, Charge]]
     ) -> int:
-        if (self.owner, self.shard) != (owner, Shard(0, generation, ShardState.DRAINING)):
+        now = (self.owner, self.generation, self.shard.state)
+        if now != (owner, generation, ShardState.DRAINING):
             raise FencedError
         return sum([self._insert(charge) for _, charge in charges])
 
@@ -173,6 +182,10 @@ class MemoryBooks:
             self.rows[charge.request_id] = charge
             return True
         return False
+
+    async def forgo(self, shard: int, settlements: Sequence[tuple[str, int]]) -> None:
+        for incarnation, number in settlements:
+            self.numbers.setdefault((incarnation, shard), set()).add(number)
 
     async def quarantine(self, shard: int, cursor: Cursor, raw: bytes, reason: str) -> None:
         self.poison[cursor.stream_id] = reason

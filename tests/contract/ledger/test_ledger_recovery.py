@@ -236,6 +236,34 @@ async def test_a_postgres_that_forgot_is_found_by_the_flusher(world: World) -> N
         assert await world.wallet(key) == (USD - 100, 0)
 
 
+async def test_what_balances_have_already_no_journal_brings_again(world: World) -> None:
+    """Postgres was restored, and rows that no stream has are in the adjustment: see billing."""
+    key = world.account()
+    async with world.gateway() as ledger:
+        before, cursor = dict(world.books.rows), world.books.cursor
+        await _settled(world, ledger, key, 100)
+        await _settled(world, ledger, key, 20)
+        await _flush(world)
+        world.client.xtrim(world.keys.charges, maxlen=1, approximate=False)
+        world.books.rows, world.books.cursor = before, cursor
+        world.books.numbers = {}
+        world.books.credits[key.account_id].append(-100)  # what the ledger had beyond Postgres
+        with pytest.raises(StoreBehindError):
+            await _flush(world)
+        await recovered(world)
+        assert [row.charged_nanos for row in world.books.rows.values()] == [20]
+        assert (await ledger.key_state(key))[0] is Outcome.OK
+        assert await world.wallet(key) == (USD - 120, 0)
+        assert list(world.books.numbers.values()) == [{1, 2}]  # no gap keeps the journal
+        hold = await held(ledger, key, world.id(), 300)
+        await world.worker.suspect(0, Suspicion.OPERATOR)
+        await recovered(world)
+        await ledger.record(hold, charge(hold, 3))  # and later generations are posted as ever
+        assert await ledger.drain(seconds=5)
+        await _flush(world)
+        assert world.books.balance(key.account_id) == USD - 123
+
+
 async def test_a_postgres_that_forgot_whole_generations_takes_them_on(world: World) -> None:
     key = world.account()
     async with world.gateway() as ledger:
