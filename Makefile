@@ -15,8 +15,9 @@ help: ## this list
 run: $(VENV)/.run ## everything on this machine: stores, gateway, a simulated provider, a demo key
 	@exec $(BIN)/apilink dev $(ARGS)
 
+# Much of the suite waits: for leases, for stores that come back. A file's tests stay together.
 test: $(VENV)/.dev $(NODE_SDKS)/node_modules/.package-lock.json lint ## lint, types, layers, then every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy and the layers
 	$(BIN)/ruff check .
