@@ -69,9 +69,18 @@ class Supervised:
         return path
 
     def stop(self) -> int:
-        self.mark("end")
+        """Each process that lives hears it, and then comes to its end."""
+        pids = self.living()
         self.process.terminate()
+        until(lambda: all(self._has_heard(pid, "SIGTERM") for pid in pids & self.living()))
+        self.mark("end")
         return self.process.wait(10)
+
+    def _has_heard(self, pid: int, name: str) -> bool:
+        return name in self.heard().get(pid, ())
+
+    def wait_heard(self, pids: set[int], name: str) -> None:
+        until(lambda: all(self._has_heard(pid, name) for pid in pids))
 
 
 @pytest.fixture
@@ -101,8 +110,9 @@ def test_every_process_hears_a_reload_and_the_end(supervised: Supervised) -> Non
 def test_a_terminal_s_interrupt_is_heard_once(supervised: Supervised) -> None:
     """Twice would mean: at once, whatever is under way."""
     pids = supervised.wait_ready(3)
-    supervised.mark("end")
     os.killpg(os.getpgid(supervised.process.pid), signal.SIGINT)
+    supervised.wait_heard(pids, "SIGINT")
+    supervised.mark("end")
     assert supervised.process.wait(10) == 0
     assert supervised.heard() == {pid: ["ready", "SIGINT"] for pid in pids}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.domain.charge import Charge
-from proxy.domain.ports import Cursor, Flushes
+from proxy.domain.ports import Cursor, Flushes, Shard
 from proxy.gateway.settlement import Settlement
 from proxy.ledger import library
 from proxy.ledger import pump as pumping
@@ -171,7 +171,9 @@ def journal_replayed_through_settle() -> None:
         pumps[self] = pump
         return adopt(self, pump)
 
-    async def post_and_replay(self: Journals, flushes: Flushes, current: Mapping[int, int]) -> int:
+    async def post_and_replay(
+        self: Journals, flushes: Flushes, current: Mapping[int, Shard]
+    ) -> int:
         new = await post_older(self, flushes, current)
         for segments in (self._own.segments, *(journal.segments for journal in self._adopted)):
             for number in segments.numbers():
@@ -182,9 +184,10 @@ def journal_replayed_through_settle() -> None:
     Journals.post_older = post_and_replay  # type: ignore[method-assign]
 
 
-def _restamped(records: Sequence[Record], current: Mapping[int, int]) -> list[pumping.Settlement]:
-    found = [(record, current.get(record.charge.shard, 0)) for record in records]
-    return [settlement_of(replace(r, generation=now)) for r, now in found if r.generation < now]
+def _restamped(records: Sequence[Record], current: Mapping[int, Shard]) -> list[pumping.Settlement]:
+    now = {number: shard.generation for number, shard in current.items()}
+    found = [(record, now.get(record.charge.shard, 0)) for record in records]
+    return [settlement_of(replace(r, generation=at)) for r, at in found if r.generation < at]
 
 
 BUGS: Mapping[str, Callable[[], None]] = {
