@@ -2,7 +2,6 @@
 cannot be renewed ends with a typed event, and pays for what was delivered."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,11 @@ from tests.support.platform import Answer, Platform, PlatformFactory, TestKey
 from tests.support.scripted_upstream import Seen, Wire
 
 GAP_SECONDS = 0.25
-SLOW = pytest.mark.skipif("SLOW_TESTS" not in os.environ, reason="52 s: with SLOW_TESTS=1")
 
 
 @pytest.mark.parametrize(
     "leases",
-    [6, pytest.param(50, marks=[SLOW, pytest.mark.timeout(120)])],
+    [6, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(120)])],
 )
 async def test_a_stream_across_many_leases_is_charged_in_full(
     start_platform: PlatformFactory, leases: int
