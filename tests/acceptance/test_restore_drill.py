@@ -210,7 +210,7 @@ def test_a_recovery_is_lost_too(scene: Scene, drill: Drill) -> None:
     assert ada.is_served()
 
 
-@pytest.mark.xfail(reason=SAME_SEQUENCE, strict=True)
+@pytest.mark.xfail(reason=SAME_SEQUENCE)
 def test_a_credit_comes_between_the_restore_and_its_detection(scene: Scene, drill: Drill) -> None:
     ada = scene.customer()
     drill.take_backup()
